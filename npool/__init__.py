@@ -1,0 +1,29 @@
+"""npool: pooling on plain arrays.
+
+Max, average and other reductions over sliding windows with stride, padding and dilation, on
+NumPy arrays of any shape, layout and dtype. Importing it loads neither Numba nor any framework.
+"""
+
+__version__ = "0.1.0"
+
+from npool import functional
+from npool.api import avg_pool, lp_pool, max_pool, min_pool, output_shape, pool, sum_pool
+from npool.reducers import REDUCERS, Reducer
+from npool.threads import get_num_threads, num_threads, set_num_threads
+
+__all__ = [
+    "REDUCERS",
+    "Reducer",
+    "__version__",
+    "avg_pool",
+    "functional",
+    "get_num_threads",
+    "lp_pool",
+    "max_pool",
+    "min_pool",
+    "num_threads",
+    "output_shape",
+    "pool",
+    "set_num_threads",
+    "sum_pool",
+]

@@ -1,0 +1,297 @@
+"""How a reducer reaches the loops: templates bound anew, compiled once, cached on disk.
+
+A closure over a jitted function never hits Numba's disk cache. A template bound by
+`types.FunctionType` in a namespace of its own does, if its name tells apart all that the
+namespace may hold: so the name carries a digest of the reducer's code, and of whatever that
+code refers to.
+"""
+
+from __future__ import annotations
+
+import threading
+import types
+from collections.abc import Callable
+from functools import cache as memoised
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numba import types as nb
+
+from npool.cpu import cache, instructions, lanes, parts, schedule, tiles
+from npool.cpu.digest import digest
+from npool.dtypes import is_half
+from npool.reducers import Reducer
+
+__all__ = ["Loops", "driver", "gatherer", "loops", "storage"]
+
+_lock = threading.RLock()
+_INT64_MAX = np.int64(2**63 - 1)
+_I = nb.int64
+
+
+class Loops(NamedTuple):
+    """Addresses of a reducer's compiled loops, and bytes of one accumulator."""
+
+    source_rows: int
+    scratch_rows: int
+    fill: int
+    store: int
+    width: int
+
+
+def storage(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type whose bits a kernel reads for `dtype`: bool and half types as integers."""
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    return np.dtype(np.uint16) if is_half(dtype) else dtype
+
+
+def _compiled(
+    template: Callable[..., Any], space: dict[str, Any], name: str | None
+) -> Any:
+    """`template` bound in `space` and compiled for integer arguments; `name`, for the cache."""
+    function = types.FunctionType(template.__code__, space, template.__name__)
+    function.__qualname__ = f"{template.__name__}-{name}" if name else template.__name__
+    dispatcher = instructions.jit(function)
+    if name is not None:
+        cache.attach(dispatcher)
+    flags = [nb.boolean if a == "fresh" else _I for a in _arguments(template)]
+    dispatcher.compile(nb.none(*flags))
+    return dispatcher
+
+
+def _arguments(template: Callable[..., Any]) -> tuple[str, ...]:
+    code = template.__code__
+    return code.co_varnames[: code.co_argcount]
+
+
+_kept: list[Any] = []  # machine code lives as long as its dispatcher
+
+
+def _address(dispatcher: Any) -> int:
+    """Where the machine code of a dispatcher compiled for one signature starts."""
+    (result,) = dispatcher.overloads.values()
+    _kept.append(dispatcher)
+    return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
+
+
+@memoised
+def driver() -> Any:
+    """The compiled `npool.cpu.tiles.drive`."""
+    with _lock:
+        space: dict[str, Any] = {
+            "__name__": lanes.__name__,
+            "np": np,
+            "address": instructions.address,
+            **schedule.CONSTANTS,
+        }
+        for caller, template in (
+            ("call_rows", lanes.rows), ("call_fill", lanes.fill),
+            ("call_store", lanes.store_run), ("call_gather", lanes.gather),
+        ):  # fmt: skip
+            space[caller] = instructions.caller(_arguments(template))
+        for template in (
+            tiles.advance, tiles.fold_rows, tiles.fold_source, tiles.fetch_tile, tiles.shifted,
+            tiles.flat_fold, tiles.reduce_tile, tiles.run_at, tiles.store_tile,
+        ):  # fmt: skip
+            function = types.FunctionType(template.__code__, space, template.__name__)
+            space[template.__name__] = instructions.jit(function)
+        drive = types.FunctionType(tiles.drive.__code__, space, "drive")
+        dispatcher = instructions.jit(drive)
+        cache.attach(dispatcher)
+        table = nb.Array(_I, 2, "C")
+        line = nb.Array(_I, 1, "C")
+        dispatcher.compile(_I(line, table, line, table, _I, _I))
+        return dispatcher
+
+
+@memoised
+def gatherer(itemsize: int) -> int:
+    """Address of the loop that copies strided rows of elements of `itemsize` bytes."""
+    with _lock:
+        source = np.dtype(f"u{itemsize}")
+        space = {
+            "__name__": lanes.__name__,
+            "view": instructions.view,
+            "SOURCE": source,
+            "ITEM": itemsize,
+        }
+        space["cut_line"] = instructions.jit(
+            types.FunctionType(parts.cut_line.__code__, space, "cut_line")
+        )
+        return _address(_compiled(lanes.gather, space, f"{itemsize}"))
+
+
+_loops: dict[Any, Loops] = {}
+
+
+def loops(
+    reducer: Reducer,
+    dtype: np.dtype[Any],
+    accumulator: np.dtype[Any],
+    result: np.dtype[Any],
+    positions: np.dtype[Any] | None,
+) -> Loops:
+    """The compiled loops for a reducer and its types (`positions`: that of its positions)."""
+    key = (reducer.combine, reducer.lift, reducer.finish, reducer.identity, len(reducer.params),
+           dtype, accumulator, result, positions)  # fmt: skip
+    found = _loops.get(key)
+    if found is None:
+        with _lock:
+            code, complete = digest(reducer)
+            placed = "none" if positions is None else positions.name
+            name = f"{code}-{dtype.name}-{accumulator.name}-{result.name}-{placed}"
+            found = _loops.get(name)
+            if found is None:
+                found = _bind(
+                    reducer, dtype, accumulator, result, positions, name if complete else None
+                )
+                _loops[name] = found
+            _loops[key] = found
+    return found
+
+
+def _bind(
+    reducer: Reducer,
+    dtype: np.dtype[Any],
+    accumulator: np.dtype[Any],
+    result: np.dtype[Any],
+    positions: np.dtype[Any] | None,
+    name: str | None,
+) -> Loops:
+    placed = positions is not None
+    # Max and min of half types compare integer keys; with positions, which need NaN apart
+    # from the rest, and for every other reducer, they are decoded to float32.
+    keyed = reducer.selects and is_half(dtype) and not placed
+    form = {"lowest": "highest", "highest": "lowest"}[reducer.identity] if keyed else "value"
+    if keyed:
+        accumulator = np.dtype(np.int16)
+    held = [storage(accumulator)] * reducer.parts + ([np.dtype(np.int64)] if placed else [])
+    floating = accumulator.kind == "f"
+    to_float = getattr(numba, accumulator.name) if floating else None
+
+    space: dict[str, Any] = {
+        "__name__": lanes.__name__,
+        "np": np,
+        "view": instructions.view,
+        "select": instructions.select,
+        "NO_PLACE": _INT64_MAX,
+        "IDENTITY": _identity(reducer, dtype, accumulator, held, keyed, placed),
+        "SOURCE": storage(dtype),
+        "SOURCE_ITEM": dtype.itemsize,
+        "RESULT": storage(result),
+        "RESULT_ITEM": result.itemsize,
+        "PLACED": positions or np.dtype(np.int64),
+        "PLACE_ITEM": positions.itemsize if positions else 8,
+        "PARAMS": len(reducer.params),
+        "COLUMNS": int(placed),
+    }
+    offset = 0
+    for i, part in enumerate(held):
+        space |= {f"DTYPE{i}": part, f"ITEM{i}": part.itemsize, f"PART{i}": offset}
+        offset += part.itemsize
+
+    def bound(template: Callable[..., Any], **more: Any) -> Any:
+        function = types.FunctionType(
+            template.__code__, {**space, **more} if more else space, template.__name__
+        )
+        return instructions.jit(function)
+
+    same = bound(parts.same)
+    space["cast"] = to_float if floating and not placed else same
+    space["cast_count"] = to_float if floating else same
+    space["decode"] = instructions.DECODERS.get((dtype.name, form), same)
+    space["encode"] = instructions.ENCODERS.get((result.name, form), same)
+    for word in ("cut_columns", "cut_params", "cut_source"):
+        space[word] = bound(getattr(parts, word))
+    space["cut"] = bound(parts.CUT[len(held)])
+    space["take"] = bound(parts.TAKE[len(held)])
+    space["put"] = bound(parts.PUT[len(held)])
+    space["cut_out"] = bound(parts.cut_placed if placed else parts.cut_values)
+    space["put_out"] = bound(parts.PUT[2 if placed else 1])
+
+    single, arity = reducer.parts == 1, len(reducer.params)
+    if placed:
+        space["combine"] = _part(reducer.positions)
+        space["finish"] = bound(parts.finish_placed)
+        get = bound(parts.get_placed)
+    else:
+        combine = parts.combine_one if single else parts.combine_many
+        space["combine"] = bound(combine, part_combine=_part(reducer.combine))
+        lift = parts.LIFT[single, arity] if reducer.lift else parts.lift_plain
+        space["lift"] = bound(lift, part_lift=_part(reducer.lift))
+        finish = parts.FINISH[single, arity] if reducer.finish else parts.finish_plain
+        space["finish"] = bound(finish, part_finish=_part(reducer.finish))
+        get = bound(parts.get_element)
+
+    scratch = {**space, "get": bound(parts.get_scratch), "cut_source": space["cut"]}
+    return Loops(
+        _address(_compiled(lanes.rows, {**space, "get": get}, name and f"source-{name}")),
+        _address(_compiled(lanes.rows, scratch, name and f"scratch-{name}")),
+        _address(_compiled(lanes.fill, space, name)),
+        _address(_compiled(lanes.store_run, space, name)),
+        offset,
+    )
+
+
+def _identity(
+    reducer: Reducer,
+    dtype: np.dtype[Any],
+    accumulator: np.dtype[Any],
+    held: list[np.dtype[Any]],
+    keyed: bool,
+    placed: bool,
+) -> tuple[Any, ...]:
+    given = reducer.identity if reducer.parts > 1 else (reducer.identity,)
+    infinity = 0x7C00 if dtype.name == "float16" else 0x7F80
+
+    def value(part: Any) -> Any:
+        lowest = part == "lowest"
+        if part not in ("lowest", "highest"):
+            return part
+        if keyed:
+            return -infinity - 1 if lowest else infinity
+        if accumulator.kind == "f":
+            return -np.inf if lowest else np.inf
+        if accumulator.kind == "b":
+            return 0 if lowest else 1
+        info = np.iinfo(accumulator)
+        return info.min if lowest else info.max
+
+    values = tuple(t.type(value(part)) for t, part in zip(held, given, strict=False))
+    return (*values, _INT64_MAX) if placed else values
+
+
+_parts: dict[Any, Any] = {}
+
+
+def _part(function: Any) -> Any:
+    """A reducer's function, jitted, its words from `npool.scalars` bound to instructions."""
+    if function is None:
+        return None
+    word = instructions.VOCABULARY.get(function)
+    if word is not None:
+        return word
+    if not isinstance(function, types.FunctionType):
+        return function  # a builtin or a user's own jitted function: Numba knows it, or says so
+    found = _parts.get(function)
+    if found is None:
+        code = function.__code__
+        space = dict(function.__globals__)
+        for name in code.co_names:
+            if isinstance(space.get(name), types.FunctionType):
+                space[name] = _part(space[name])
+        cells = []
+        for cell in function.__closure__ or ():
+            value = cell.cell_contents
+            cells.append(
+                types.CellType(_part(value) if isinstance(value, types.FunctionType) else value)
+            )
+        bound = types.FunctionType(
+            code, space, function.__name__, function.__defaults__, tuple(cells)
+        )
+        bound.__kwdefaults__ = function.__kwdefaults__
+        found = instructions.jit(bound)
+        _parts[function] = found
+    return found

@@ -1,0 +1,350 @@
+"""Power-average pooling under torch's names: 1-D, 2-D, 3-D, to torch's letter.
+
+torch computes ``(mean(x**p) * taps) ** (1/p)`` with `taps` the full window's, in steps whose
+results are rounded to their type. In float32 and float64 one fold gives the same. Where the
+rounding shows (float16 squares 300 to infinity; the mean of int64 is cut off) the steps are
+taken one by one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npool.api import avg_pool, max_pool, min_pool, pool
+from npool.arrays import checked_input
+from npool.functional.arguments import ArgumentError, Call, Sizes, check_call
+from npool.reducers import Reducer
+from npool.scalars import power, sqrt
+
+__all__ = ["lp_pool1d", "lp_pool2d", "lp_pool3d"]
+
+
+def lp_pool1d(
+    input: NDArray[Any],
+    norm_type: float,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    ceil_mode: bool = False,
+) -> NDArray[Any]:
+    """p-norm of each window along the last axis, without absolute values.
+
+    Parameters
+    ----------
+    input : numpy.ndarray
+        Shape (N, C, L) or (C, L), of which N alone may be 0. Any real dtype or bool.
+    norm_type : int or float
+        p, any number but 0. Infinity gives the largest ``|x|``, minus infinity the smallest.
+    kernel_size : int or tuple of one int
+        Length of the window.
+    stride : int or tuple of one int, optional
+        Step between windows. None and an empty tuple mean `kernel_size`.
+    ceil_mode : bool
+        Keep a last window that runs past the end; its sum is scaled up to a full window's.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (N, C, L_out) or (C, L_out). Floats keep their dtype, rounded to it after each
+        of torch's steps: power, mean, product with the window's size, root. Integers and bool
+        give float32 (their own dtype for p = ±inf); with an integer `norm_type` int64 and
+        bool are raised and averaged as int64, the mean cut off toward zero, as torch does.
+        No absolute value is taken, so a window whose powers sum to less than zero has no
+        root: NaN (but for p = 1).
+
+    Raises
+    ------
+    ArgumentError
+        A value or a shape is refused: both a ValueError and a RuntimeError.
+    TypeError
+        An argument or the dtype is of a wrong type.
+
+    See Also
+    --------
+    npool.lp_pool : the p-norm proper, of absolute values, nothing scaled; any axes.
+
+    Notes
+    -----
+    torch.nn.functional.lp_pool1d:
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.lp_pool1d.html
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npool.functional import lp_pool1d
+    >>> lp_pool1d(np.array([[3.0, -4.0, 6.0, 8.0]]), 2, 2)
+    array([[ 5., 10.]])
+    >>> lp_pool1d(np.array([[3.0, -4.0, 6.0, 8.0]]), 1, 2)
+    array([[-1., 14.]])
+    """
+    return _lp(1, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d(
+    input: NDArray[Any],
+    norm_type: float,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    ceil_mode: bool = False,
+) -> NDArray[Any]:
+    """p-norm of each window over the last two axes, without absolute values.
+
+    Parameters
+    ----------
+    input : numpy.ndarray
+        Shape (N, C, H, W) or (C, H, W), of which N alone may be 0. Any real dtype or bool.
+    norm_type : int or float
+        p, any number but 0. Infinity gives the largest ``|x|``, minus infinity the smallest.
+    kernel_size : int or tuple of one or two ints
+        Size of the window, (kH, kW).
+    stride : int or tuple of one or two ints, optional
+        Step between windows. None and an empty tuple mean `kernel_size`.
+    ceil_mode : bool
+        Keep last windows that run past the end; their sums are scaled up to a full window's.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (N, C, H_out, W_out) or (C, H_out, W_out). Dtypes and NaN are as in
+        :func:`lp_pool1d`.
+
+    Raises
+    ------
+    ArgumentError
+        A value or a shape is refused: both a ValueError and a RuntimeError.
+    TypeError
+        An argument or the dtype is of a wrong type.
+
+    See Also
+    --------
+    npool.lp_pool : the p-norm proper, of absolute values, nothing scaled; any axes.
+
+    Notes
+    -----
+    torch.nn.functional.lp_pool2d:
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.lp_pool2d.html
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npool.functional import lp_pool2d
+    >>> lp_pool2d(np.array([[[1.0, 2.0], [2.0, 4.0]]]), 2, 2)
+    array([[[5.]]])
+    """
+    return _lp(2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d(
+    input: NDArray[Any],
+    norm_type: float,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    ceil_mode: bool = False,
+) -> NDArray[Any]:
+    """p-norm of each window over the last three axes, without absolute values.
+
+    Parameters
+    ----------
+    input : numpy.ndarray
+        Shape (N, C, D, H, W) or (C, D, H, W), of which N alone may be 0. Any real dtype or
+        bool. Each of D, H, W must hold a whole window (torch's rule in 3-D alone).
+    norm_type : int or float
+        p, any number but 0. Infinity gives the largest ``|x|``, minus infinity the smallest.
+    kernel_size : int or tuple of one or three ints
+        Size of the window, (kD, kH, kW).
+    stride : int or tuple of one or three ints, optional
+        Step between windows. None and an empty tuple mean `kernel_size`.
+    ceil_mode : bool
+        Keep last windows that run past the end; their sums are scaled up to a full window's.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (N, C, D_out, H_out, W_out) or (C, D_out, H_out, W_out). Dtypes and NaN are as
+        in :func:`lp_pool1d`.
+
+    Raises
+    ------
+    ArgumentError
+        A value or a shape is refused: both a ValueError and a RuntimeError.
+    TypeError
+        An argument or the dtype is of a wrong type.
+
+    See Also
+    --------
+    npool.lp_pool : the p-norm proper, of absolute values, nothing scaled; any axes.
+
+    Notes
+    -----
+    torch.nn.functional.lp_pool3d:
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.lp_pool3d.html
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npool.functional import lp_pool3d
+    >>> lp_pool3d(np.array([[[[1.0, 3.0], [3.0, 9.0]]]]), 2, (1, 2, 2))
+    array([[[[10.]]]])
+    """
+    return _lp(3, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def _lp(
+    n: int,
+    input: NDArray[Any],
+    norm_type: float,
+    kernel_size: Sizes,
+    stride: Sizes | None,
+    ceil_mode: bool,
+) -> NDArray[Any]:
+    dtype = checked_input(input).dtype.newbyteorder("=")
+    p = _check_norm(f"lp_pool{n}d", norm_type, dtype)
+    call = check_call(
+        "lp_pool", n, input, kernel_size, stride,
+        ceil_mode=ceil_mode, whole_window=n == 3 and not math.isinf(p),
+    )  # fmt: skip
+    if math.isinf(p):
+        return _extreme(input, p, call)
+    taps = math.prod(call.kernel_size)
+    if dtype.kind in "iub":
+        if isinstance(p, int) and dtype in (np.int64, np.bool_):
+            return _int64_steps(input.astype(np.int64), p, taps, call)
+        input = input.astype(np.float32)
+    elif dtype.itemsize == 2:
+        return _half_steps(input, float(p), taps, call)
+    pooled: NDArray[Any] = call.run(pool, input, reduce=_fold(float(p), taps))
+    return pooled
+
+
+def _check_norm(name: str, norm_type: Any, dtype: np.dtype[Any]) -> int | float:
+    """`norm_type` as a Python number, or in words why not."""
+    if dtype.kind == "c":
+        raise TypeError(
+            f"{name} of {dtype} is not defined: pool numpy.abs(input), or its real and imaginary "
+            "parts"
+        )
+    if isinstance(norm_type, (bool, np.bool_)) or not isinstance(
+        norm_type, (int, float, np.integer, np.floating)
+    ):
+        raise TypeError(
+            f"{name}(): argument 'norm_type' must be a number, not {type(norm_type).__name__}: "
+            f"got {norm_type!r}, give any int or float but 0"
+        )
+    p = int(norm_type) if isinstance(norm_type, (int, np.integer)) else float(norm_type)
+    if p == 0:
+        raise ArgumentError(
+            f"{name}: norm_type must not be 0, whose root 1/0 is undefined: give another "
+            "number, or count with npool.pool(x != 0, ..., reduce='sum')"
+        )
+    whole = dtype.kind in "iub"
+    if whole and isinstance(p, int) and p < 0:
+        raise ArgumentError(
+            f"{name}: Integers to negative integer powers are not allowed: got norm_type={p} "
+            f"for {dtype} input, give {p}.0 to compute in float32"
+        )
+    # torch turns p into the type that it computes in.
+    largest = _LARGEST["float32" if whole else dtype.name]
+    if whole and isinstance(p, int):
+        largest = 2**63 - 1
+    if abs(p) > largest and not math.isinf(p):
+        raise ArgumentError(
+            f"{name}: norm_type={p} is past the largest number that {dtype} input can be raised "
+            f"to, {largest:g}: give a smaller one, or infinity for the largest |x|"
+        )
+    return p
+
+
+_LARGEST: dict[str, float] = {
+    "float16": 65504.0,
+    "bfloat16": 3.38e38,
+    "float32": 3.4e38,
+    "float64": 1.79e308,
+}
+
+
+def _extreme(input: NDArray[Any], p: float, call: Call) -> NDArray[Any]:
+    """The largest |x| (p = inf) or the smallest; |-128| of int8 is -128, as in torch."""
+    pooled: NDArray[Any]
+    if p > 0:
+        pooled = call.run(max_pool, np.abs(input))
+    elif input.dtype.kind in "ub":
+        pooled = call.run(min_pool, input)
+    else:
+        # Not min_pool: the negative of |-128| is the smallest int8, so it never wins.
+        pooled = np.negative(call.run(max_pool, np.negative(np.abs(input))))
+    return pooled
+
+
+def _int64_steps(input: NDArray[Any], p: int, taps: int, call: Call) -> NDArray[Any]:
+    mean = call.run(avg_pool, input**p, dtype=np.int64, rounding="trunc")
+    with np.errstate(all="ignore"):
+        rooted: NDArray[Any] = (mean * taps).astype(np.float32) ** np.float32(1 / p)
+    return rooted
+
+
+def _half_steps(input: NDArray[Any], p: float, taps: int, call: Call) -> NDArray[Any]:
+    half = input.dtype.newbyteorder("=")
+    with np.errstate(all="ignore"):
+        powers = _power(input.astype(np.float32), p).astype(half)
+        mean = call.run(avg_pool, powers)
+        scaled = (mean.astype(np.float32) * np.float32(taps)).astype(half)
+        rooted = _power(scaled.astype(np.float32) + np.float32(0), 1 / p)
+    return rooted.astype(half)
+
+
+def _power(x: NDArray[np.float32], p: float) -> NDArray[np.float32]:
+    # torch takes square roots by sqrt, which has none for -inf where pow has one.
+    if p == 0.5:
+        return np.sqrt(x)
+    if p == -0.5:
+        return np.reciprocal(np.sqrt(x))
+    return np.power(x, np.float32(p))
+
+
+def _add(a: Any, b: Any) -> Any:
+    return a + b
+
+
+def _lift(x: Any, p: Any, root: Any, taps: Any) -> Any:
+    return power(x, p)
+
+
+def _lift_square(x: Any, p: Any, root: Any, taps: Any) -> Any:
+    return x * x
+
+
+def _lift_root(x: Any, p: Any, root: Any, taps: Any) -> Any:
+    return sqrt(x)
+
+
+def _lift_inverse_root(x: Any, p: Any, root: Any, taps: Any) -> Any:
+    return 1 / sqrt(x)
+
+
+def _finish(a: Any, count: Any, p: Any, root: Any, taps: Any) -> Any:
+    # torch takes sign(mean) * relu(|mean|), which turns -0 to 0: so does adding 0.
+    return power(a / count * taps + 0, root)
+
+
+def _finish_root(a: Any, count: Any, p: Any, root: Any, taps: Any) -> Any:
+    return sqrt(a / count * taps)
+
+
+_LIFTS = {2.0: _lift_square, 0.5: _lift_root, -0.5: _lift_inverse_root}
+
+
+def _fold(p: float, taps: int) -> Reducer:
+    """torch's formula as one fold: no abs, and clipped windows scaled to the full one."""
+    return Reducer(
+        "torch_lp",
+        _add,
+        0,
+        lift=_LIFTS.get(p, _lift),
+        finish=_finish_root if p == 2 else _finish,
+        accumulator="float",
+        result="float",
+        params=(p, 1 / p, float(taps)),
+    )

@@ -1,0 +1,57 @@
+"""Memory order in, memory order out: how an array of any strides is seen without a copy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["empty_like_order", "memory_order", "readable"]
+
+
+def readable(x: NDArray[Any]) -> NDArray[Any]:
+    """`x` itself if a kernel can read it in place, else a native, aligned copy of it.
+
+    Kernels address whole elements: big-endian and unaligned arrays are converted.
+    """
+    dtype = x.dtype
+    if not dtype.isnative:
+        return np.array(x, dtype=dtype.newbyteorder("="), order="K")
+    if not x.flags.aligned or any(
+        stride % dtype.itemsize for n, stride in zip(x.shape, x.strides, strict=True) if n > 1
+    ):
+        return np.array(x, order="K")
+    return x
+
+
+def memory_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes from the slowest in memory to the fastest; broadcast axes come first.
+
+    Examples
+    --------
+    >>> memory_order((2, 3, 4), (4, 32, 8))
+    (1, 2, 0)
+    """
+    # Broadcast axes (stride 0) are slowest. A stable sort keeps C order among equals.
+    order = sorted(
+        (axis for axis, n in enumerate(shape) if n != 1),
+        key=lambda axis: (strides[axis] != 0, -abs(strides[axis])),
+    )
+    # The stride of an axis of one element says nothing: it stays behind its neighbour.
+    for axis, n in enumerate(shape):
+        if n == 1:
+            order.insert(order.index(axis - 1) + 1 if axis else 0, axis)
+    return tuple(order)
+
+
+def empty_like_order(
+    shape: tuple[int, ...], order: tuple[int, ...], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """An uninitialised array of `shape` whose axes lie in memory in `order`."""
+    if order == tuple(range(len(shape))):
+        return np.empty(shape, dtype)
+    back = [0] * len(order)
+    for position, axis in enumerate(order):
+        back[axis] = position
+    return np.empty([shape[axis] for axis in order], dtype).transpose(back)

@@ -1,0 +1,73 @@
+"""The scalar vocabulary of reducers, in plain Python.
+
+A reducer is made of small scalar functions. Where they need an operation whose meaning must
+not drift between engines (a maximum that keeps NaN, say) they call it from here. Run as
+Python these are the meaning; an engine that compiles a reducer binds each name to its own
+instruction (`npool.cpu.instructions`), and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+__all__ = ["absolute", "exp", "isnan", "log", "maximum", "minimum", "power", "select", "sqrt"]
+
+
+def maximum(a: Any, b: Any) -> Any:
+    """The larger; NaN if either is NaN."""
+    return a if a > b or a != a else b
+
+
+def minimum(a: Any, b: Any) -> Any:
+    """The smaller; NaN if either is NaN."""
+    return a if a < b or a != a else b
+
+
+def select(condition: Any, a: Any, b: Any) -> Any:
+    """`a` if `condition` else `b`, both evaluated: no branch, so loops vectorise."""
+    return a if condition else b
+
+
+def isnan(a: Any) -> Any:
+    """Whether `a` is NaN; never for integers."""
+    return a != a
+
+
+def absolute(a: Any) -> Any:
+    """``|a|`` in the type of `a`."""
+    return -a if a < 0 else abs(a)
+
+
+def sqrt(a: Any) -> Any:
+    """Square root, NaN for negative `a`."""
+    return math.sqrt(a) if a >= 0 else math.nan
+
+
+def exp(a: Any) -> Any:
+    """``e**a``; infinity past the range of the type."""
+    try:
+        return math.exp(a)
+    except OverflowError:
+        return math.inf
+
+
+def log(a: Any) -> Any:
+    """Natural logarithm; ``-inf`` for 0, NaN for negative `a`."""
+    if a == 0:
+        return -math.inf
+    return math.log(a) if a > 0 or a != a else math.nan
+
+
+def power(a: Any, b: Any) -> Any:
+    """``a**b`` as C's ``pow``: NaN for a negative `a` and a fractional `b`."""
+    try:
+        return math.pow(a, b)
+    except OverflowError:
+        odd = float(b).is_integer() and b % 2 == 1
+        return -math.inf if a < 0 and odd else math.inf
+    except ValueError:
+        if a == 0:  # 0 to a negative power
+            odd = float(b).is_integer() and b % 2 == 1
+            return math.copysign(math.inf, a) if odd else math.inf
+        return math.nan

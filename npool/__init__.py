@@ -7,7 +7,8 @@ NumPy arrays of any shape, layout and dtype. Importing it loads neither Numba no
 __version__ = "0.1.0"
 
 from npool import functional
-from npool.api import avg_pool, lp_pool, max_pool, min_pool, output_shape, pool, sum_pool
+from npool.api import output_shape, pool
+from npool.faces import avg_pool, lp_pool, max_pool, min_pool, sum_pool
 from npool.reducers import REDUCERS, Reducer
 from npool.threads import get_num_threads, num_threads, set_num_threads
 

@@ -6,22 +6,28 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["SUPPORTED", "accumulator_dtype", "bfloat16", "check_dtype", "is_half", "result_dtype"]
+__all__ = [
+    "RULES",
+    "SUPPORTED",
+    "accumulator_dtype",
+    "check_dtype",
+    "is_bfloat16",
+    "is_float",
+    "is_half",
+    "is_integer",
+    "named_dtype",
+    "result_dtype",
+]
 
 #: Names of every supported element type, as errors list them.
 SUPPORTED = (
     "bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16, bfloat16 "
     "(ml_dtypes), float32, float64, complex64, complex128 (complex: sum and avg only)"
 )
+#: Rules by which a reducer's accumulator and result types follow from the input's.
+RULES = ("same", "sum", "float", "wide", "unsigned", "bool")
 _NATIVE = frozenset("?bhilqBHILQefdFD")  # ends without 'g' and 'G': longdouble has no kernel
 _DOUBLE, _SINGLE = np.dtype(np.float64), np.dtype(np.float32)
-
-
-def bfloat16() -> np.dtype[Any]:
-    """The bfloat16 dtype of ml_dtypes (imported now: only a bfloat16 array leads here)."""
-    import ml_dtypes
-
-    return np.dtype(ml_dtypes.bfloat16)
 
 
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:
@@ -54,6 +60,14 @@ def check_dtype(dtype: np.dtype[Any], what: str) -> None:
     """
     if dtype.char not in _NATIVE and not is_bfloat16(dtype):
         raise TypeError(f"{what} has dtype {dtype}, which is not supported: use one of {SUPPORTED}")
+
+
+def named_dtype(value: Any, what: str) -> np.dtype[Any]:
+    """`value` as a dtype; what NumPy cannot read as one is a TypeError in words."""
+    try:
+        return np.dtype(value)
+    except (TypeError, ValueError, SyntaxError):
+        raise TypeError(f"{what}={value!r} is not a dtype: use one of {SUPPORTED}") from None
 
 
 def _sum_result(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from math import gcd, prod
 from typing import Any, SupportsIndex
 
-__all__ = ["LIMIT", "Padding", "Plan", "Sizes", "Window", "make_plan"]
+__all__ = ["LIMIT", "Padding", "Plan", "Sizes", "Window", "make_plan", "plain"]
 
 #: Largest kernel size, stride, dilation or padding. Far past any real window, and small
 #: enough that every position in an engine (size * stride + kernel * dilation) fits 64 bits.
@@ -150,11 +150,11 @@ def make_plan(
     # Equal keys must mean equal calls, but 2 == 2.0 == True: only plain ints go to the cache
     # as they are. 0.6 us for the common call.
     if not (
-        _plain(kernel_size)
-        and _plain(stride)
-        and _plain(padding)
-        and _plain(dilation)
-        and _plain(axes)
+        plain(kernel_size)
+        and plain(stride)
+        and plain(padding)
+        and plain(dilation)
+        and plain(axes)
         and type(ceil_mode) is bool
     ):
         kernel_size = _frozen(kernel_size, "kernel_size")
@@ -172,14 +172,15 @@ def make_plan(
     return _plan(shape, kernel_size, stride, padding, dilation, ceil_mode, axes)
 
 
-def _plain(value: Any) -> bool:
+def plain(value: Any) -> bool:
+    """Whether `value` is None, a string, or made of plain ints: equal then means the same."""
     kind = type(value)
     if kind is int or value is None or kind is str:
         return True
     if kind is not tuple:
         return False
     for entry in value:
-        if type(entry) is not int and not (type(entry) is tuple and _plain(entry)):
+        if type(entry) is not int and not (type(entry) is tuple and plain(entry)):
             return False
     return True
 
@@ -325,7 +326,9 @@ def _bounded(entry: int, name: str, value: Any, least: int) -> None:
         bound = "at least 1" if least else "0 or more"
         raise ValueError(f"{name}={value} must be {bound}, got {entry}")
     if entry > LIMIT:
-        raise ValueError(f"{name}={value} is past the largest allowed, {LIMIT} (2**31 - 1)")
+        # Python refuses to print integers of more than 4,300 digits.
+        shown = value if entry.bit_length() < 1000 else f"(2**{entry.bit_length() - 1} or more)"
+        raise ValueError(f"{name}={shown} is past the largest allowed, {LIMIT} (2**31 - 1)")
 
 
 def _paddings(

@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+from npool.dtypes import RULES, check_dtype, is_half, named_dtype
 from npool.scalars import (
     absolute,
     exp,
@@ -26,11 +28,11 @@ from npool.scalars import (
 
 __all__ = ["REDUCERS", "Reducer", "lp", "torch_lp"]
 
-#: The most scalars that an accumulator may hold.
-MAX_PARTS = 4
+#: The most scalars that an accumulator may hold, and the most run-time numbers.
+MAX_PARTS, MAX_PARAMS = 4, 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reducer:
     """A fold that npool's engines can run: an identity and two or three scalar functions.
 
@@ -111,6 +113,13 @@ class Reducer:
                 raise TypeError(
                     f"{what} of reducer {self.name!r} must be a function of scalars, got {part!r}"
                 )
+        if len(self.params) > MAX_PARAMS or not all(
+            isinstance(p, (int, float)) for p in self.params
+        ):
+            raise ValueError(
+                f"params of reducer {self.name!r} must be at most {MAX_PARAMS} numbers, got "
+                f"{self.params!r}"
+            )
         parts = self.identity if isinstance(self.identity, tuple) else (self.identity,)
         if not 1 <= len(parts) <= MAX_PARTS:
             raise ValueError(
@@ -118,17 +127,23 @@ class Reducer:
                 f"holds 1 to {MAX_PARTS}"
             )
         for part in parts:
-            if part not in ("lowest", "highest") and not isinstance(part, (int, float)):
+            if not isinstance(part, (int, float)) and not (
+                isinstance(part, str) and part in ("lowest", "highest")
+            ):
                 raise TypeError(
                     f"identity of reducer {self.name!r} must be a number, 'lowest' or "
                     f"'highest' (or a tuple of these), got {part!r}"
                 )
-        for rule in (self.accumulator, self.result):
-            if not isinstance(rule, str):
-                raise TypeError(
-                    f"accumulator and result of reducer {self.name!r} must be names of a rule "
-                    f"or a dtype, got {rule!r}"
-                )
+        for what in ("accumulator", "result"):
+            rule = getattr(self, what)
+            if rule not in RULES:
+                given = named_dtype(rule, what)
+                check_dtype(given, f"{what} of reducer {self.name!r}")
+                if given.kind == "c" or is_half(given):
+                    raise TypeError(
+                        f"{what} of reducer {self.name!r} cannot be {given}: use a real type of at "
+                        f"least 32 bits, an integer type, or a rule ({', '.join(RULES)})"
+                    )
 
     @property
     def parts(self) -> int:
@@ -193,11 +208,11 @@ def _widen(a: Any, b: Any) -> Any:
 
 
 def _spread(a: Any, count: Any) -> Any:
-    return select(count > 0, a[0] - a[1], count * 0)
+    return select(count > 0, a[0] - a[1], 0)
 
 
 def _moment(x: Any) -> Any:
-    return x * 0 + 1, x, x * 0
+    return 1, x, 0
 
 
 def _merge_moments(a: Any, b: Any) -> Any:
@@ -205,10 +220,10 @@ def _merge_moments(a: Any, b: Any) -> Any:
     # sample variances': never a difference of large squares.
     n = a[0] + b[0]
     delta = b[1] - a[1]
-    weight = b[0] / maximum(n, n * 0 + 1)
+    weight = b[0] / maximum(n, 1)
     mean = select(b[0] > 0, select(a[0] > 0, a[1] + delta * weight, b[1]), a[1])
     both = (a[0] > 0) & (b[0] > 0)
-    return n, mean, a[2] + b[2] + select(both, delta * delta * a[0] * weight, n * 0)
+    return n, mean, a[2] + b[2] + select(both, delta * delta * a[0] * weight, 0)
 
 
 def _variance(a: Any, count: Any) -> Any:
@@ -220,7 +235,7 @@ def _deviation(a: Any, count: Any) -> Any:
 
 
 def _exponent(x: Any) -> Any:
-    return x, x * 0 + 1
+    return x, 1
 
 
 def _merge_exponents(a: Any, b: Any) -> Any:
@@ -248,6 +263,17 @@ def _root(a: Any, count: Any) -> Any:
     return sqrt(a)
 
 
+@lru_cache(maxsize=256)
+def _lp(p: float) -> Reducer:
+    summary = "(Σ|x|^p)^(1/p); by name p = 2"
+    parts: dict[str, Any] = {"accumulator": "float", "result": "float", "summary": summary}
+    if p == 1:
+        return Reducer("lp", _add, 0, lift=absolute, **parts)
+    if p == 2:
+        return Reducer("lp", _add, 0, lift=_square, finish=_root, **parts)
+    return Reducer("lp", _add, 0, lift=_power_lift, finish=_power_root, params=(p,), **parts)
+
+
 def lp(norm_type: float) -> Reducer:
     """The reducer of :func:`npool.lp_pool`: ``(sum |x|**p) ** (1/p)``.
 
@@ -271,13 +297,7 @@ def lp(norm_type: float) -> Reducer:
     if not 0 < p < math.inf:
         hint = ": for p = inf use reduce='absmax'" if p == math.inf else ""
         raise ValueError(f"norm_type={norm_type} must be a finite number above 0{hint}")
-    summary = "(Σ|x|^p)^(1/p); by name p = 2"
-    parts: dict[str, Any] = {"accumulator": "float", "result": "float", "summary": summary}
-    if p == 1:
-        return Reducer("lp", _add, 0, lift=absolute, **parts)
-    if p == 2:
-        return Reducer("lp", _add, 0, lift=_square, finish=_root, **parts)
-    return Reducer("lp", _add, 0, lift=_power_lift, finish=_power_root, params=(p,), **parts)
+    return _lp(p)
 
 
 def _norm(norm_type: float) -> float:
@@ -333,12 +353,17 @@ def torch_lp(norm_type: float, taps: int) -> Reducer:
     p = _norm(norm_type)
     if p == 0:
         raise ValueError("norm_type=0 has no root 1/p: use any other number")
+    return _torch_lp(p, float(taps))
+
+
+@lru_cache(maxsize=256)
+def _torch_lp(p: float, taps: float) -> Reducer:
     parts: dict[str, Any] = {"accumulator": "float", "result": "float", "counts_padding": True}
     if p == 2:
         return Reducer(
-            "torch_lp", _add, 0, _torch_square, _torch_square_root, params=(float(taps),), **parts
+            "torch_lp", _add, 0, _torch_square, _torch_square_root, params=(taps,), **parts
         )
-    return Reducer("torch_lp", _add, 0, _torch_lift, _torch_root, params=(p, float(taps)), **parts)
+    return Reducer("torch_lp", _add, 0, _torch_lift, _torch_root, params=(p, taps), **parts)
 
 
 #: Every reducer that has a name. The order is that of the documentation.

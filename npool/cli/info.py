@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 import npool
 
@@ -40,25 +40,23 @@ def info() -> None:
 
     No framework is imported for it.
     """
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row("npool", npool.__version__)
-    table.add_row("Python", f"{platform.python_version()} ({sys.executable})")
-    table.add_row("system", platform.platform())
-    for name in ("numpy", "numba", "llvmlite"):
-        table.add_row(name, version_of(name) or "not installed")
-    table.add_row("processor", processor())
-    table.add_row("features", features())
-    table.add_row("threads", f"{npool.get_num_threads()} (of {available_cores()} cores)")
-    table.add_row("kernel cache", cache())
-    table.add_row("reducers", ", ".join(npool.REDUCERS))
-    table.add_row("CUDA driver", cuda_driver())
-    table.add_row("extras", packages(_ADAPTED))
-    table.add_row("peers", packages(_PEERS))
-    # Wide enough that nothing is cut where the output is a file or a pipe.
-    console = Console()
-    Console(width=None if console.is_terminal else 200, highlight=False).print(table)
+    rows = [
+        ("npool", npool.__version__),
+        ("Python", f"{platform.python_version()} ({sys.executable})"),
+        ("system", platform.platform()),
+        *((name, version_of(name) or "not installed") for name in ("numpy", "numba", "llvmlite")),
+        ("processor", processor()),
+        ("features", features()),
+        ("threads", f"{npool.get_num_threads()} (of {available_cores()} cores)"),
+        ("kernel cache", cache()),
+        ("reducers", ", ".join(npool.REDUCERS)),
+        ("CUDA driver", cuda_driver()),
+        ("extras", packages(_ADAPTED)),
+        ("peers", packages(_PEERS)),
+    ]
+    console = Console(highlight=False)
+    for name, value in rows:
+        console.print(f"[bold]{name:14}[/]{escape(value)}", soft_wrap=True)
 
 
 def version_of(*names: str) -> str | None:

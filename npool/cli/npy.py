@@ -7,7 +7,8 @@ import mmap
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+import tokenize
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 
 from npool.cli.operation import Operation
 from npool.cli.output import Output
+from npool.cli.progress import Reporter
 from npool.cli.refusal import Refusal, one_line
 from npool.cli.tiles import Piece, pieces, tile
 from npool.geometry import Plan
@@ -86,7 +88,10 @@ def _read_header(
                 f"{path}: is of .npy version {version[0]}.{version[1]}, which is not known: "
                 "save it again with numpy.save"
             )
-    except (ValueError, TypeError, SyntaxError, KeyError, UnicodeError, RecursionError) as error:
+    except (
+        *(ValueError, TypeError, SyntaxError, KeyError, RecursionError, MemoryError),
+        tokenize.TokenError,  # NumPy reads a header by Python's own rules
+    ) as error:
         raise Refusal(
             f"{path}: is not a whole .npy file ({one_line(error)}): save it with numpy.save"
         ) from None
@@ -139,7 +144,7 @@ def pool_to_npy(
     output: Output,
     positions_output: Output | None,
     memory: int,
-    progress: Callable[[int, int], None],
+    progress: Reporter,
 ) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Pool `source` into `output`, holding about `memory` bytes of it at a time.
 
@@ -169,6 +174,8 @@ def pool_to_npy(
     for out, kind in outputs:
         write_header(out.file, plan.out_shape, kind, source.order)
     done, total = 0, prod(plan.out_shape)
+    if tiling.wide:
+        progress.say("one window is larger than --memory: it is read through the map in one go")
     progress(0, total)
     if total == 0:
         return plan.out_shape, dtype

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from npool.cli.refusal import Refusal, one_line
+from npool.cli.refusal import Refusal
 
 try:
     import fcntl
@@ -49,8 +49,10 @@ def check_place(path: Path, source: Path | None, force: bool) -> Path:
                 raise Refusal(f"{path}: exists already: add --force to replace it")
         if not os.access(directory, os.W_OK | os.X_OK):
             raise Refusal(f"{path}: the directory {directory} cannot be written: choose another")
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-        raise Refusal(f"{path}: {one_line(error)}") from None
+    except OSError as error:
+        raise Refusal(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except RuntimeError:  # before Python 3.13
+        raise Refusal(f"{path}: is a loop of links: name the file itself") from None
     return place
 
 
@@ -128,7 +130,8 @@ class Output:
                 # Not tempfile's 0600: the output gets the permissions that any new file gets.
                 file = open(temporary, "x+b")  # noqa: SIM115 - closed by __exit__
             except OSError as error:
-                raise Refusal(f"{self.place}: cannot be written: {one_line(error)}") from None
+                reason = (error.strerror or str(error)).lower()
+                raise Refusal(f"{self.place}: cannot be written: {reason}") from None
             if fcntl is not None:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -106,7 +106,7 @@ def pool(
         ),
     ] = None,
     divisor_override: Annotated[
-        float | None,
+        int | None,
         typer.Option("--divisor-override", metavar="N", help="What avg divides by instead."),
     ] = None,
     norm_type: Annotated[
@@ -154,10 +154,12 @@ def pool(
     if count_include_pad is not None:
         options["count_include_pad"] = count_include_pad
     if divisor_override is not None:
-        whole = divisor_override.is_integer()
-        options["divisor_override"] = int(divisor_override) if whole else divisor_override
+        options["divisor_override"] = divisor_override
+    reducer = find_reducer(reduce, norm_type)
+    if rounding is not None and reducer is not npool.REDUCERS["avg"]:
+        raise Refusal(f"--rounding goes with --reduce avg, not with {reduce}")
     operation = Operation(
-        reducer=find_reducer(reduce, norm_type),
+        reducer=reducer,
         kernel_size=parse_sizes(kernel_size, "--kernel-size"),
         stride=None if stride is None else parse_sizes(stride, "--stride"),
         padding=parse_padding(padding),
@@ -195,6 +197,7 @@ def pool(
             if found == "npy":
                 mapped = npy.open_source(source, input_dtype)
                 if suffix == ".npy":
+                    _check_rounding(operation, options.get("dtype"))
                     progress = stack.enter_context(reporter(quiet))
                     shape, kind = npy.pool_to_npy(mapped, operation, out, where, budget, progress)
                 else:
@@ -306,6 +309,11 @@ def _write_pooled(
     write_picture(out.file, shown, FORMATS[out.place.suffix.lower()])
 
 
+def _check_rounding(operation: Operation, target: np.dtype[Any] | None) -> None:
+    if "rounding" in operation.options and (target is None or target.kind not in "iu"):
+        raise Refusal("--rounding is for whole numbers: add --dtype with an integer type")
+
+
 def _on_picture(operation: Operation, picture: Picture) -> Operation:
     """`operation` with the axes that a picture's window names: rows and columns, and pages."""
     if operation.axes is not None:
@@ -329,6 +337,7 @@ def _whole(
     operation: Operation, array: np.ndarray, target: np.dtype[Any] | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Pool an array in memory into type `target`, by the library's own rule where it has one."""
+    _check_rounding(operation, target)
     if target is None:
         return operation.whole(array)
     if operation.reducer is npool.REDUCERS["avg"]:

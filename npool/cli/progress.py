@@ -5,25 +5,56 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-__all__ = ["reporter"]
+__all__ = ["Reporter", "reporter"]
+
+
+class Reporter:
+    """Call it with (done, total): once before the work, then after each piece. Says nothing."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """`done` of `total` outputs are written."""
+
+    def say(self, text: str) -> None:
+        """Something that the user may wonder about."""
 
 
 @contextlib.contextmanager
-def reporter(quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A function to call with (done, total): once before the work, then after each piece."""
+def reporter(quiet: bool) -> Iterator[Reporter]:
+    """What fits where stderr goes."""
     if quiet:
-        yield lambda done, total: None
+        yield Reporter()
     elif sys.stderr.isatty():
-        with _bar() as report:
-            yield report
+        with _bar() as bar:
+            yield bar
     else:
-        yield _lines()
+        yield _Lines()
+
+
+class _Lines(Reporter):
+    """A line for every tenth of the work, unless a single piece is all of it."""
+
+    def __init__(self) -> None:
+        self.shown = -1
+        self.began = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if done in (0, total) and self.shown < 0:
+            return
+        tenth = 10 * done // max(total, 1)
+        if tenth > self.shown:
+            self.shown = tenth
+            seconds = time.monotonic() - self.began
+            self.say(f"{10 * tenth}% pooled after {seconds:.0f} s")
+
+    def say(self, text: str) -> None:
+        sys.stderr.write(f"npool: {text}\n")
+        sys.stderr.flush()
 
 
 @contextlib.contextmanager
-def _bar() -> Iterator[Callable[[int, int], None]]:
+def _bar() -> Iterator[Reporter]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -45,26 +76,11 @@ def _bar() -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("pooling", total=None)
 
-        def report(done: int, total: int) -> None:
-            progress.update(task, total=max(total, 1), completed=done if total else 1)
+        class Bar(Reporter):
+            def __call__(self, done: int, total: int) -> None:
+                progress.update(task, total=max(total, 1), completed=done if total else 1)
 
-        yield report
+            def say(self, text: str) -> None:
+                progress.console.print(f"npool: {text}", highlight=False)
 
-
-def _lines() -> Callable[[int, int], None]:
-    """A line for every tenth of the work, unless a single piece is all of it."""
-    shown = -1
-    began = time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        nonlocal shown
-        if done in (0, total) and shown < 0:
-            return
-        tenth = 10 * done // max(total, 1)
-        if tenth > shown:
-            shown = tenth
-            seconds = time.monotonic() - began
-            sys.stderr.write(f"npool: {10 * tenth}% pooled after {seconds:.0f} s\n")
-            sys.stderr.flush()
-
-    return report
+        yield Bar()

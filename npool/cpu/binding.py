@@ -8,6 +8,7 @@ code refers to.
 
 from __future__ import annotations
 
+import re
 import threading
 import types
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 from numba import types as nb
+from numba.core.errors import NumbaError
 
 from npool.cpu import cache, instructions, lanes, parts, schedule, tiles
 from npool.cpu.digest import digest
@@ -144,12 +146,27 @@ def loops(
             name = f"{code}-{dtype.name}-{accumulator.name}-{result.name}-{placed}"
             found = _loops.get(name)
             if found is None:
-                found = _bind(
-                    reducer, dtype, accumulator, result, positions, name if complete else None
-                )
+                try:
+                    found = _bind(
+                        reducer, dtype, accumulator, result, positions, name if complete else None
+                    )
+                except NumbaError as error:
+                    raise TypeError(_refusal(reducer, dtype, error)) from error
                 _loops[name] = found
             _loops[key] = found
     return found
+
+
+def _refusal(reducer: Reducer, dtype: np.dtype[Any], error: NumbaError) -> str:
+    """One line for Numba's forty."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    telling = ("Unknown", "Cannot", "No implementation", "not supported", "Untyped", "Invalid")
+    reason = next((line for line in reversed(lines) if line.startswith(telling)), lines[-1])
+    return (
+        f"reducer {reducer.name!r} does not compile for {dtype}: {reason[:200]}. Its functions "
+        "must take and return scalars that Numba knows: combine(a, b), lift(x), finish(a, count)"
+    )
 
 
 def _bind(
@@ -219,6 +236,8 @@ def _bind(
     else:
         combine = parts.combine_one if single else parts.combine_many
         space["combine"] = bound(combine, part_combine=_part(reducer.combine))
+        if not single:
+            space["cast_parts"] = bound(parts.CAST[reducer.parts])
         lift = parts.LIFT[single, arity] if reducer.lift else parts.lift_plain
         space["lift"] = bound(lift, part_lift=_part(reducer.lift))
         finish = parts.FINISH[single, arity] if reducer.finish else parts.finish_plain
@@ -259,8 +278,20 @@ def _identity(
         info = np.iinfo(accumulator)
         return info.min if lowest else info.max
 
-    values = tuple(t.type(value(part)) for t, part in zip(held, given, strict=False))
-    return (*values, _INT64_MAX) if placed else values
+    values = []
+    for t, part in zip(held, given, strict=False):
+        number = value(part)
+        try:
+            typed = t.type(number)
+        except (OverflowError, ValueError):
+            typed = None
+        if typed is None or (typed != number and number == number):
+            raise ValueError(
+                f"identity {part!r} of reducer {reducer.name!r} does not fit its accumulator's "
+                f"type {t}: use another identity, or accumulator='float'"
+            )
+        values.append(typed)
+    return (*values, _INT64_MAX) if placed else tuple(values)
 
 
 _parts: dict[Any, Any] = {}

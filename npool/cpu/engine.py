@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,9 @@ from numpy.typing import NDArray
 
 from npool.cpu import workers
 from npool.cpu.binding import driver, gatherer, loops
-from npool.cpu.schedule import schedule
-from npool.geometry import Plan
-from npool.reducers import Reducer
+from npool.cpu.schedule import Schedule, schedule
+from npool.layout import memory_order
+from npool.operation import Operation
 from npool.threads import get_num_threads
 
 __all__ = ["fold"]
@@ -22,16 +23,7 @@ CHUNK_WORK = 2_000_000
 SERIAL_WORK = 300_000
 
 
-def fold(
-    x: NDArray[Any],
-    outs: tuple[NDArray[Any], ...],
-    plan: Plan,
-    order: tuple[int, ...],
-    reducer: Reducer,
-    accumulator: np.dtype[Any],
-    include_pad: bool,
-    divisor: int,
-) -> None:
+def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) -> None:
     """Fold every window of `x` into `outs` (values, and positions if there are two).
 
     `x` must be readable in place (`npool.layout.readable`); `outs` must be writeable, aligned,
@@ -39,45 +31,55 @@ def fold(
     checked here.
     """
     out = outs[0]
-    dtype, result = x.dtype, out.dtype
+    placed = len(outs) == 2
+    laid, template, params = _prepared(operation, x.strides, out.strides, x.dtype, out.dtype)
+    env = template.copy()
+    env[0] = x.__array_interface__["data"][0]
+    env[1] = out.__array_interface__["data"][0]
+    if placed:
+        env[2] = outs[1].__array_interface__["data"][0]
+    run, tasks, work = driver(), laid.tasks, laid.task_work
+    if tasks * work < SERIAL_WORK:
+        run(env, laid.dims, laid.head, laid.runs, 0, tasks)
+        return
+    threads = get_num_threads()
+    chunk = max(1, CHUNK_WORK // work)
+    if threads > 1:
+        chunk = max(1, min(chunk, -(-tasks // (4 * threads))))
+
+    def part(first: int, last: int) -> None:
+        run(env, laid.dims, laid.head, laid.runs, first, last)
+
+    workers.run(part, tasks, chunk, threads)
+
+
+@lru_cache(maxsize=4096)
+def _prepared(
+    operation: Operation,
+    in_strides: tuple[int, ...],
+    out_strides: tuple[int, ...],
+    dtype: np.dtype[Any],
+    result: np.dtype[Any],
+) -> tuple[Schedule, NDArray[np.int64], NDArray[np.float64]]:
+    """The schedule of a call, its `env` but for the arrays' addresses, and its parameters."""
+    plan, (reducer, accumulator, _) = operation.plan, operation.types
     pair = 1
     if dtype.kind == "c":
         pair = 2
         dtype = np.dtype(f"f{dtype.itemsize // 2}")
         result = np.dtype(f"f{result.itemsize // 2}")
     itemsize, out_itemsize = dtype.itemsize, result.itemsize
-    placed = len(outs) == 2
-    code = loops(reducer, dtype, accumulator, result, outs[1].dtype if placed else None)
+    placed = operation.index is not None
+    code = loops(reducer, dtype, accumulator, result, operation.index)
     laid = schedule(
-        plan, order,
-        tuple([s // itemsize for s in x.strides]), tuple([s // out_itemsize for s in out.strides]),
+        plan, memory_order(plan.shape, in_strides),
+        tuple([s // itemsize for s in in_strides]), tuple([s // out_itemsize for s in out_strides]),
         pair, reducer.idempotent, code.width, itemsize,
-        reducer.finish is not None and not placed, include_pad, divisor, placed,
+        reducer.finish is not None and not placed, operation.include_pad, operation.divisor, placed,
     )  # fmt: skip
     params = np.array(reducer.params or (0.0,), np.float64)
-    env = np.array(
-        [
-            x.__array_interface__["data"][0],
-            out.__array_interface__["data"][0],
-            outs[1].__array_interface__["data"][0] if placed else 0,
-            params.__array_interface__["data"][0],
-            *code[:4],
-            gatherer(itemsize) if laid.strided else 0,
-            0, 0, 0, 0, 0,
-        ],
-        np.int64,
-    )  # fmt: skip
-    run = driver()
-    arguments = (env, laid.dims, laid.head, laid.runs)
-    tasks, work = laid.tasks, laid.task_work
-    chunk = max(1, CHUNK_WORK // work)
-    threads = get_num_threads()
-    if threads == 1 or tasks * work < SERIAL_WORK:
-        threads = 1
-    else:
-        chunk = max(1, min(chunk, -(-tasks // (4 * threads))))
-
-    def part(first: int, last: int) -> None:
-        run(*arguments, first, last)
-
-    workers.run(part, tasks, chunk, threads)
+    env = [
+        0, 0, 0, params.ctypes.data, code.source_rows, code.scratch_rows, code.fill, code.store,
+        gatherer(itemsize) if laid.strided else 0, 0, 0, 0, 0, 0,
+    ]  # fmt: skip
+    return laid, np.array(env, np.int64), params

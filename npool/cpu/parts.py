@@ -118,6 +118,21 @@ TAKE: dict[int, Any] = {1: take1, 2: take2, 3: take3, 4: take4}
 PUT: dict[int, Any] = {1: put1, 2: put2, 3: put3, 4: put4}
 
 
+def cast2(v):
+    return (cast(v[0]), cast(v[1]))
+
+
+def cast3(v):
+    return (cast(v[0]), cast(v[1]), cast(v[2]))
+
+
+def cast4(v):
+    return (cast(v[0]), cast(v[1]), cast(v[2]), cast(v[3]))
+
+
+CAST: dict[int, Any] = {2: cast2, 3: cast3, 4: cast4}
+
+
 # How a reducer's own functions, which know scalars, meet tuples of parts and parameters.
 def same(x):
     return x
@@ -148,15 +163,15 @@ def lift_one2(x, params):
 
 
 def lift_many0(x, params):
-    return part_lift(cast(x))
+    return cast_parts(part_lift(cast(x)))
 
 
 def lift_many1(x, params):
-    return part_lift(cast(x), cast(params[0]))
+    return cast_parts(part_lift(cast(x), cast(params[0])))
 
 
 def lift_many2(x, params):
-    return part_lift(cast(x), cast(params[0]), cast(params[1]))
+    return cast_parts(part_lift(cast(x), cast(params[0]), cast(params[1])))
 
 
 def finish_plain(a, count, params):

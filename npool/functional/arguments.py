@@ -11,17 +11,17 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npool.arrays import checked_input
-from npool.geometry import Plan, make_plan
+from npool.geometry import Plan, Sizes, make_plan
 
 __all__ = ["ArgumentError", "Call", "Sizes", "check_call", "check_divisor", "check_flag"]
 
-Sizes = SupportsIndex | Sequence[SupportsIndex]
+Pooled = TypeVar("Pooled")
 
 _WORDS = {1: "a tuple of one int", 2: "a tuple of two ints", 3: "a tuple of three ints"}
 _SPATIAL = {1: "L", 2: "H, W", 3: "D, H, W"}
@@ -60,7 +60,7 @@ class Call:
     axes: tuple[int, ...]
     plan: Plan
 
-    def run(self, pool: Callable[..., Any], input: NDArray[Any], **options: Any) -> Any:
+    def run(self, pool: Callable[..., Pooled], input: NDArray[Any], **options: Any) -> Pooled:
         """Call `pool`, one of npool's own functions, with these arguments and `options`.
 
         Raises
@@ -132,9 +132,7 @@ def check_call(
 
 def check_flag(name: str, what: str, value: Any) -> bool:
     """`value` as a bool; TypeError for anything but True and False, as torch has it."""
-    if value is True or value is False:
-        return bool(value)
-    if isinstance(value, np.bool_):
+    if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise TypeError(
         f"{name}(): argument '{what}' must be bool, not {type(value).__name__}: got {value!r}, "

@@ -6,7 +6,7 @@ from typing import Any, SupportsIndex
 
 from numpy.typing import NDArray
 
-from npool.api import avg_pool
+from npool.faces import avg_pool
 from npool.functional.arguments import Call, Sizes, check_call, check_flag
 
 __all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d"]
@@ -220,5 +220,4 @@ def _avg(
     }
     if input.dtype.kind in "iu":
         options.update(dtype=input.dtype.newbyteorder("="), rounding="trunc")
-    averaged: NDArray[Any] = call.run(avg_pool, input, **options)
-    return averaged
+    return call.run(avg_pool, input, **options)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npool.api import max_pool
+from npool.faces import max_pool
 from npool.functional.arguments import Call, Sizes, check_call
 from npool.geometry import Plan, Window
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npool.api import avg_pool, max_pool, min_pool, pool
+from npool.api import pool
+from npool.faces import avg_pool, max_pool, min_pool
 from npool.arrays import checked_input
 from npool.functional.arguments import ArgumentError, Call, Sizes, check_call
 from npool.reducers import Reducer
@@ -215,8 +216,7 @@ def _lp(
         input = input.astype(np.float32)
     elif dtype.itemsize == 2:
         return _half_steps(input, float(p), taps, call)
-    pooled: NDArray[Any] = call.run(pool, input, reduce=_fold(float(p), taps))
-    return pooled
+    return call.run(pool, input, reduce=_fold(float(p), taps))
 
 
 def _check_norm(name: str, norm_type: Any, dtype: np.dtype[Any]) -> int | float:
@@ -249,7 +249,7 @@ def _check_norm(name: str, norm_type: Any, dtype: np.dtype[Any]) -> int | float:
     largest = _LARGEST["float32" if whole else dtype.name]
     if whole and isinstance(p, int):
         largest = 2**63 - 1
-    if abs(p) > largest and not math.isinf(p):
+    if abs(p) > largest and p not in (math.inf, -math.inf):
         raise ArgumentError(
             f"{name}: norm_type={p} is past the largest number that {dtype} input can be raised "
             f"to, {largest:g}: give a smaller one, or infinity for the largest |x|"
@@ -266,16 +266,17 @@ _LARGEST: dict[str, float] = {
 
 
 def _extreme(input: NDArray[Any], p: float, call: Call) -> NDArray[Any]:
-    """The largest |x| (p = inf) or the smallest; |-128| of int8 is -128, as in torch."""
-    pooled: NDArray[Any]
+    """The largest |x| (p = inf) or the smallest, as torch finds them by max alone.
+
+    Integers wrap as there: |-128| of int8 is -128, and to p = -inf an unsigned 0 is the largest.
+    """
+    size = np.abs(input)
+    if input.dtype.kind == "b":  # not torch's: bool has no negative
+        return call.run(max_pool if p > 0 else min_pool, size)
     if p > 0:
-        pooled = call.run(max_pool, np.abs(input))
-    elif input.dtype.kind in "ub":
-        pooled = call.run(min_pool, input)
-    else:
-        # Not min_pool: the negative of |-128| is the smallest int8, so it never wins.
-        pooled = np.negative(call.run(max_pool, np.negative(np.abs(input))))
-    return pooled
+        return call.run(max_pool, size)
+    smallest: NDArray[Any] = np.negative(call.run(max_pool, np.negative(size)))
+    return smallest
 
 
 def _int64_steps(input: NDArray[Any], p: int, taps: int, call: Call) -> NDArray[Any]:
@@ -288,48 +289,52 @@ def _int64_steps(input: NDArray[Any], p: int, taps: int, call: Call) -> NDArray[
 def _half_steps(input: NDArray[Any], p: float, taps: int, call: Call) -> NDArray[Any]:
     half = input.dtype.newbyteorder("=")
     with np.errstate(all="ignore"):
-        powers = _power(input.astype(np.float32), p).astype(half)
-        mean = call.run(avg_pool, powers)
+        mean = call.run(avg_pool, _raised(input, p).astype(half))
         scaled = (mean.astype(np.float32) * np.float32(taps)).astype(half)
-        rooted = _power(scaled.astype(np.float32) + np.float32(0), 1 / p)
-    return rooted.astype(half)
+        # torch takes sign(mean) * relu(|mean|), which turns -0 to 0: so does adding 0.
+        root = np.power(scaled.astype(np.float32) + np.float32(0), np.float32(1 / p))
+        rounded: NDArray[Any] = root.astype(half)
+    return rounded
 
 
-def _power(x: NDArray[np.float32], p: float) -> NDArray[np.float32]:
-    # torch takes square roots by sqrt, which has none for -inf where pow has one.
-    if p == 0.5:
-        return np.sqrt(x)
-    if p == -0.5:
-        return np.reciprocal(np.sqrt(x))
-    return np.power(x, np.float32(p))
+def _raised(input: NDArray[Any], p: float) -> NDArray[np.float32]:
+    x = input.astype(np.float32)
+    if abs(p) != 0.5:
+        return np.power(x, np.float32(p))
+    # torch takes square roots by sqrt, but those of float16 by pow: 0 for -0, inf for -inf.
+    if input.dtype.char == "e":
+        x += np.float32(0)
+        np.copyto(x, np.float32(np.inf), where=np.isneginf(x))
+    root = np.sqrt(x)
+    return root if p > 0 else np.reciprocal(root)
 
 
 def _add(a: Any, b: Any) -> Any:
     return a + b
 
 
-def _lift(x: Any, p: Any, root: Any, taps: Any) -> Any:
+def _lift(x: Any, p: Any, taps: Any) -> Any:
     return power(x, p)
 
 
-def _lift_square(x: Any, p: Any, root: Any, taps: Any) -> Any:
+def _lift_square(x: Any, p: Any, taps: Any) -> Any:
     return x * x
 
 
-def _lift_root(x: Any, p: Any, root: Any, taps: Any) -> Any:
+def _lift_root(x: Any, p: Any, taps: Any) -> Any:
     return sqrt(x)
 
 
-def _lift_inverse_root(x: Any, p: Any, root: Any, taps: Any) -> Any:
+def _lift_inverse_root(x: Any, p: Any, taps: Any) -> Any:
     return 1 / sqrt(x)
 
 
-def _finish(a: Any, count: Any, p: Any, root: Any, taps: Any) -> Any:
-    # torch takes sign(mean) * relu(|mean|), which turns -0 to 0: so does adding 0.
-    return power(a / count * taps + 0, root)
+def _finish(a: Any, count: Any, p: Any, taps: Any) -> Any:
+    # Adding 0 is for -0, as above.
+    return power(a / count * taps + 0, 1 / p)
 
 
-def _finish_root(a: Any, count: Any, p: Any, root: Any, taps: Any) -> Any:
+def _finish_root(a: Any, count: Any, p: Any, taps: Any) -> Any:
     return sqrt(a / count * taps)
 
 
@@ -346,5 +351,5 @@ def _fold(p: float, taps: int) -> Reducer:
         finish=_finish_root if p == 2 else _finish,
         accumulator="float",
         result="float",
-        params=(p, 1 / p, float(taps)),
+        params=(p, float(taps)),
     )

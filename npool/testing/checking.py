@@ -185,10 +185,12 @@ def check(
     --------
     >>> import numpy as np
     >>> def my_max_pool(x, kernel_size, stride=None):
-    ...     k = kernel_size[0]
+    ...     (k,), (s,) = kernel_size, stride or kernel_size
     ...     windows = np.lib.stride_tricks.sliding_window_view(x, k, axis=-1)
-    ...     return windows[..., :: stride or k, :].max(axis=-1)
-    >>> about = dict(ops="max", pooled=1, dtypes="float32", without=["layouts", "errors"])
+    ...     return windows[..., ::s, :].max(axis=-1)
+    >>> about = dict(
+    ...     ops="max", dtypes="float32", pooled=1, without=["one_int", "layouts", "errors"]
+    ... )
     >>> outcomes = check(my_max_pool, rules="nan_propagates", max_examples=20, **about)
     >>> outcomes[0].status
     'pass'
@@ -208,7 +210,8 @@ def check(
     for rule in selected(rules, exclude):
         outcome = examine(rule, descriptor, max_examples)
         if outcome.deviation is not None:
-            raise outcome.deviation
+            # What is of interest is the counterexample, not the frames of the search for it.
+            raise outcome.deviation.with_traceback(None)
         outcomes.append(outcome)
     if all(outcome.status == "not applicable" for outcome in outcomes):
         reasons = {outcome.reason for outcome in outcomes}
@@ -233,7 +236,7 @@ class Case:
         """Raise a `Deviation` if the rule is broken."""
         outcome = examine(self.rule, self.implementation, self.max_examples)
         if outcome.deviation is not None:
-            raise outcome.deviation
+            raise outcome.deviation.with_traceback(None)
 
 
 def _cases(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,15 +31,17 @@ PARAMETERS = (
     "out",
     "fold",
     "output_shape",
+    "one_int",
     "layouts",
     "errors",
     "dtype_errors",
 )
 """What an implementation may have: its parameters, and promises beyond the values.
 
-``fold`` (reductions of one's own), ``output_shape`` (says the shape without the call), ``layouts``
-(promises on memory: any strides, the memory order kept), ``errors`` (bad arguments are refused with
-the exceptions listed) and ``dtype_errors`` (so are unsupported dtypes).
+``fold`` (reductions of one's own), ``output_shape`` (says the shape without the call), ``one_int``
+(an int for stride, padding or dilation serves every axis), ``layouts`` (promises on memory: any
+strides, the memory order kept), ``errors`` (bad arguments are refused with the exceptions listed)
+and ``dtype_errors`` (so are unsupported dtypes).
 """
 
 
@@ -95,12 +97,8 @@ class Implementation:
     takes: Callable[[Problem], bool] | None = None
 
     def __post_init__(self) -> None:
-        unknown = set(self.parameters) - set(PARAMETERS)
-        if unknown:
-            raise ValueError(f"unknown parameters {sorted(unknown)}; known: {list(PARAMETERS)}")
-        unknown = set(self.ops) - set(OPERATIONS)
-        if unknown:
-            raise ValueError(f"unknown operations {sorted(unknown)}; known: {list(OPERATIONS)}")
+        _known("parameters", self.parameters, PARAMETERS)
+        _known("operations", self.ops, OPERATIONS)
 
     def adapted(self, problem: Problem) -> Problem:
         """The same problem with axes of length 1 before it, where a batch axis is obligatory."""
@@ -142,13 +140,21 @@ class Implementation:
         return None
 
 
+def _known(what: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raise a ValueError for names that are not known."""
+    choices = list(dict.fromkeys(known))
+    unknown = sorted(set(names) - set(choices))
+    if unknown:
+        raise ValueError(f"unknown {what} {unknown}; known: {', '.join(choices)}")
+
+
 def _asymmetric(padding: Any) -> bool:
     return not isinstance(padding, str | int) and any(
         not isinstance(pad, int) and pad[0] != pad[1] for pad in padding
     )
 
 
-_ALWAYS = frozenset({"layouts", "errors", "dtype_errors"})
+_ALWAYS = frozenset({"one_int", "layouts", "errors", "dtype_errors"})
 
 
 def from_function(
@@ -160,6 +166,7 @@ def from_function(
     batch: int | Sequence[int] = (0, 1, 2),
     without: Sequence[str] = (),
     name: str | None = None,
+    version: str = "",
     fold: Callable[[Fold], Any] | None = None,
     output_shape: Callable[..., tuple[int, ...]] | None = None,
 ) -> Implementation:
@@ -179,7 +186,10 @@ def from_function(
         axes and of others.
     without : sequence of str
         Names in `PARAMETERS` that it does not have, though its signature suggests it; among them
-        the promises ``"layouts"``, ``"errors"`` and ``"dtype_errors"``.
+        the promises ``"one_int"`` (without it, sizes always come as tuples), ``"layouts"``,
+        ``"errors"`` and ``"dtype_errors"``.
+    name, version : str, optional
+        As reports show them.
     fold : callable, optional
         Makes a reducer, as the function takes it, of an `npool.testing.oracle.Fold`.
 
@@ -188,7 +198,7 @@ def from_function(
     >>> def largest(x, kernel_size, stride=None):
     ...     return x
     >>> sorted(from_function(largest, ops="max", without=["layouts", "errors"]).parameters)
-    ['dtype_errors', 'stride']
+    ['dtype_errors', 'one_int', 'stride']
     """
     functions = dict(function) if isinstance(function, Mapping) else {}
     if not functions:
@@ -198,31 +208,44 @@ def from_function(
             raise ValueError("say which reduction the function does, such as ops='max'")
         chosen = list(OPERATIONS) if ops is None else [ops] if isinstance(ops, str) else ops
         functions = dict.fromkeys(chosen, function)
+    types = [dtypes] if isinstance(dtypes, str) else dtypes
+    _known("operations", functions, OPERATIONS)
+    _known("dtypes", types or (), [d for row in OPERATIONS.values() for d in row.dtypes])
     signatures = {op: inspect.signature(f).parameters for op, f in functions.items()}
     named = {p for signature in signatures.values() for p in signature}
     has = (named & set(PARAMETERS)) | _ALWAYS
     if "padding" in named:
         has |= {"asymmetric_padding", "same"}
     has |= ({"fold"} if fold else set()) | ({"output_shape"} if output_shape else set())
+    _known("parameters", without, PARAMETERS)
     has -= set(without)
-    types = [dtypes] if isinstance(dtypes, str) else dtypes
+
+    folding = next((op for op in functions if "reduce" in signatures[op]), None)
 
     def call(x: Any, problem: Problem, *, reduce: Any = None, **extra: Any) -> Any:
-        signature = signatures[problem.op]
+        op = problem.op if reduce is None or folding is None else folding
+        signature = signatures[op]
         arguments = {**problem.arguments(), **extra}
+        if "one_int" not in has:
+            for name in ("stride", "padding", "dilation"):
+                if isinstance(arguments[name], int):
+                    arguments[name] = (arguments[name],) * problem.pooled()
         if problem.stride is None:
             del arguments["stride"]
+        if problem.op == "lp":
+            arguments.setdefault("norm_type", 2)
         if "reduce" in signature:
             arguments["reduce"] = problem.op
         if reduce is not None:
             arguments["reduce"] = fold(reduce) if fold else reduce
         given = {key: value for key, value in arguments.items() if key in signature}
-        return functions[problem.op](x, **given)
+        return functions[op](x, **given)
 
     first = next(iter(functions.values()))
     return Implementation(
         name=name or getattr(first, "__name__", type(first).__name__),
         call=call,
+        version=version,
         ops={
             op: tuple(d for d in OPERATIONS[op].dtypes if types is None or d in types)
             for op in functions

@@ -121,8 +121,10 @@ def agree(
     Deviation
         With the expected result and the one that came.
     """
-    values, indices = run(implementation, problem, x, **extra)
-    compare(problem, problem.expected(x, extra.get("reduce")), values, indices, allowed_ulps)
+    array = problem.array() if x is None else x
+    answer = problem.expected(array, extra.get("reduce"))
+    values, indices = run(implementation, problem, array, **extra)
+    compare(problem, answer, values, indices, allowed_ulps)
     return values
 
 

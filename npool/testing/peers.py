@@ -7,7 +7,6 @@ those that their users would take: the filters of scipy and OpenCV are sampled a
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,7 +50,13 @@ def describe_npool() -> Implementation:
             finish=fold.finish,
         )
 
-    return from_function(functions, name="npool", fold=reducer, output_shape=npool.output_shape)
+    return from_function(
+        functions,
+        name="npool",
+        version=npool.__version__,
+        fold=reducer,
+        output_shape=npool.output_shape,
+    )
 
 
 INSTALLED: dict[str, Installed] = {
@@ -78,8 +83,3 @@ def found() -> list[str]:
 def descriptor(name: str) -> Implementation:
     """The descriptor of an installed implementation, with the version that is installed."""
     return INSTALLED[name].describe()
-
-
-def module_version(module: str) -> str:
-    """The version that a module gives itself, without what follows a plus sign."""
-    return str(getattr(importlib.import_module(module), "__version__", "")).split("+")[0]

@@ -46,7 +46,7 @@ def last_axes_by_default(implementation: Implementation, problem: Problem) -> No
     needs=("axes",),
     vary=("stride", "padding"),
     pooled=(1, 2, 3, 4),
-    examples=(edge("negative_axes_out_of_order"), edge("one_int_for_all_axes")),
+    examples=(edge("negative_axes_out_of_order", padding=0), edge("one_int_for_all_axes")),
 )
 def named_axes(implementation: Implementation, problem: Problem) -> None:
     """semantics.md 1: axes name what is pooled, in any order, negative ones from the end."""

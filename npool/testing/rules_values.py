@@ -254,8 +254,8 @@ def float_accuracy_8ulp(implementation: Implementation, problem: Problem) -> Non
 def nan_does_not_spread(implementation: Implementation, problem: Problem) -> None:
     """semantics.md 3: a NaN, an infinity or 1e17 never touches a window that it is not in."""
     x = problem.array()
-    values, _ = run(implementation, problem, x)
     answer = problem.expected(x)
+    values, _ = run(implementation, problem, x)
     # Windows with 1e17 in them are not asked for accuracy: they may lose the small ones.
     limit = 1e-3 * np.abs(answer.values.astype(np.float64)) + answer.allowed
     small = np.abs(answer.values) < 1e3
@@ -296,6 +296,18 @@ def lp_clipped_windows_are_not_scaled(implementation: Implementation, problem: P
 )
 def every_reduction(implementation: Implementation, problem: Problem) -> None:
     """semantics.md 3: each reduction gives its own answer, on NaN, infinities and padding too."""
+    agree(implementation, problem)
+
+
+@rule(("var", "std"), dtypes=("float32", "float64"), data=("offset",), vary=("stride",))
+def variance_survives_a_large_mean(implementation: Implementation, problem: Problem) -> None:
+    """semantics.md 3: var and std come from the mean's own differences, not from large squares."""
+    agree(implementation, problem)
+
+
+@rule(("logsumexp",), dtypes=("float32", "float64"), data=("offset", "special"), vary=("stride",))
+def logsumexp_never_overflows(implementation: Implementation, problem: Problem) -> None:
+    """semantics.md 3: logsumexp gives its answer where the exponentials have none."""
     agree(implementation, problem)
 
 

@@ -1,0 +1,23 @@
+"""Hypothesis profiles: how many problems the property tests try.
+
+``quick`` is the default. ``NPOOL_HYPOTHESIS=thorough`` (or ``--hypothesis-profile=thorough``) is
+what continuous integration runs, ``exhaustive`` is for a night. No deadline: the first problem of
+a kind compiles a kernel.
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_COMMON = {
+    "deadline": None,
+    "print_blob": True,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much],
+}
+
+settings.register_profile(
+    "quick", max_examples=100, derandomize=bool(os.environ.get("CI")), **_COMMON
+)
+settings.register_profile("thorough", max_examples=1_000, derandomize=True, **_COMMON)
+settings.register_profile("exhaustive", max_examples=20_000, derandomize=False, **_COMMON)
+settings.load_profile(os.environ.get("NPOOL_HYPOTHESIS", "quick"))

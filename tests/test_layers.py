@@ -1,0 +1,450 @@
+"""The shape of the source: who may import what, what an import loads, what `__all__` and the
+docstrings say, how long a file may be.
+
+`MAY_IMPORT` is the table of architecture.md: a room, what it may import when it is imported, and
+what it may import only inside a function, when that is called.
+"""
+
+import ast
+import importlib
+import inspect
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "npool"
+FILES = sorted(PACKAGE.rglob("*.py"))
+LONGEST_FILE = 400
+
+
+def module_name(path):
+    """`npool/cpu/tiles.py` is `npool.cpu.tiles`; a package is named by its folder."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+# --- who may import what ------------------------------------------------------------------------
+
+STDLIB = "the standard library"
+
+
+@dataclass(frozen=True)
+class Room:
+    """Modules of one kind: what they import at once, and what only inside a function."""
+
+    at_once: tuple[str, ...]
+    lazily: tuple[str, ...] = ()
+    why: str = ""
+    modules: tuple[str, ...] = field(default=())
+
+
+ARRAYS = ("numpy", "npool.dtypes", "npool.layout")
+#: What a room that runs reductions through the public face may know of npool.
+PUBLIC = ("npool", "npool.geometry", "npool.reducers", "npool.testing")
+FRAMEWORKS = ("torch", "jax", "onnx", "onnxruntime", "scipy", "skimage", "cv2", "tinybrain")
+
+#: The longest name that a module starts with decides. A name here stands for itself and all
+#: that lies below it, except `npool`, which stands for the public names alone.
+MAY_IMPORT = {
+    "npool": Room(("npool.api", "npool.functional", "npool.reducers", "npool.threads")),
+    # The rules. They know no array, no engine and no thread.
+    "npool.scalars": Room((), why="the meaning of a reducer, in plain Python"),
+    "npool.geometry": Room((), why="shape rules are integers: no numpy"),
+    "npool.threads": Room((), why="a setting; the pool that obeys it is the engine's"),
+    "npool.dtypes": Room(("numpy",), ("ml_dtypes",)),
+    "npool.layout": Room(("numpy",)),
+    "npool.arrays": Room(ARRAYS),
+    "npool.reducers": Room(("npool.scalars", "npool.dtypes")),
+    "npool.averages": Room(("numpy", "npool.dtypes", "npool.reducers", "npool.scalars")),
+    # The only way from the API to an engine is inside a call.
+    "npool.api": Room(
+        (*ARRAYS, "npool.arrays", "npool.averages", "npool.geometry", "npool.reducers"),
+        ("npool.cpu.engine",),
+    ),
+    "npool.functional": Room(
+        ("numpy", "npool.api", "npool.arrays", "npool.dtypes", "npool.functional",
+         "npool.geometry", "npool.reducers", "npool.scalars"),
+    ),
+    # The engine: the only room that knows numba.
+    "npool.cpu": Room(
+        ("numpy", "numba", "llvmlite", "npool", "npool.cpu", "npool.dtypes", "npool.geometry",
+         "npool.reducers", "npool.scalars", "npool.threads"),
+    ),
+    # What judges: nothing of npool but what anybody could import, and that by name.
+    "npool.testing": Room(
+        ("numpy", "hypothesis", "npool.testing"), ("npool", "ml_dtypes", *FRAMEWORKS)
+    ),
+    "npool.testing.oracle": Room(
+        ("numpy", "npool.testing.exact", "npool.testing.operations"),
+        why="an oracle that shares code with what it judges would repeat its mistakes",
+    ),
+    "npool.testing.operations": Room(("numpy", "npool.testing.exact")),
+    "npool.testing.exact": Room(("numpy",), ("ml_dtypes",)),
+    # The command line: its own tools, the public names, nothing of the engine but the
+    # directory that `npool info` shows.
+    "npool.cli": Room(
+        ("numpy", "typer", "rich", "npool.cli", *PUBLIC),
+        ("PIL", "tifffile", "imagecodecs", "platformdirs", "skimage", "torch", "ml_dtypes",
+         "llvmlite", "numba", "npool.cpu.cache"),
+    ),
+    "npool.cli.__init__": Room(("npool.cli.app",), ("npool.cli.app",)),
+    # Leaves: each its framework and the public names.
+    "npool.adapters": Room(("numpy", "npool", "npool.adapters", *FRAMEWORKS)),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module: by whom, where, and whether only when a function is called."""
+
+    importer: str
+    line: int
+    module: str
+    lazy: bool
+
+
+def imports_of(path):
+    """Every import of a file, `importlib.import_module("name")` too, but those for types alone."""
+    name = module_name(path)
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = []
+
+    def visit(node, lazy):
+        modules = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *([node.module] if node.module else [])])
+            modules = [_module(base, alias.name) for alias in node.names]
+        elif isinstance(node, ast.Call) and node.args:
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if called in ("import_module", "__import__") and isinstance(node.args[0], ast.Constant):
+                modules = [node.args[0].value]
+        found.extend(Import(name, node.lineno, module, lazy) for module in modules)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            visit(child, lazy or inside)
+
+    visit(ast.parse(path.read_text()), False)
+    return found
+
+
+def _module(base, name):
+    """`from base import name`: the module `base.name` if there is one, else `base`."""
+    inner = f"{base}.{name}"
+    place = ROOT.joinpath(*inner.split("."))
+    return inner if place.is_dir() or place.with_suffix(".py").is_file() else base
+
+
+def covers(allowed, module):
+    """Whether an entry of the table allows a module."""
+    if allowed == "npool":
+        return module == "npool"
+    return module == allowed or module.startswith(allowed + ".")
+
+
+def room_of(importer):
+    """The entry of the table that a module falls under."""
+    if importer == "npool.cli":
+        return "npool.cli.__init__"
+    rooms = [room for room in MAY_IMPORT if room == importer or importer.startswith(room + ".")]
+    return max(rooms, key=len)
+
+
+def forbidden(found):
+    """What is wrong with an import, or None."""
+    if found.module.partition(".")[0] in sys.stdlib_module_names:
+        return None
+    name = room_of(found.importer)
+    room = MAY_IMPORT[name]
+    if any(covers(allowed, found.module) for allowed in room.at_once):
+        return None
+    here = f"{found.importer}, line {found.line}, imports {found.module}"
+    if any(covers(allowed, found.module) for allowed in room.lazily):
+        return None if found.lazy else f"{here} when it is imported: do it inside a function"
+    may = ", ".join((STDLIB, *room.at_once, *room.lazily))
+    return f"{here}; {name} may import only {may}" + (f" ({room.why})" if room.why else "")
+
+
+ALL_IMPORTS = [found for path in FILES for found in imports_of(path)]
+
+
+def test_imports_keep_to_the_table():
+    wrong = [message for found in ALL_IMPORTS if (message := forbidden(found))]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_every_line_of_the_table_is_about_something(room):
+    # `npool.adapters` is a room that is planned.
+    rooms = {room_of(module_name(path)) for path in FILES} | {"npool.adapters"}
+    assert room in rooms, f"no module falls under {room}: strike it from MAY_IMPORT"
+
+
+@pytest.mark.parametrize(
+    ("importer", "module", "lazy", "complaint"),
+    [
+        ("npool.api", "npool.cpu.engine", False, "inside a function"),
+        ("npool.api", "numba", True, "may import only"),
+        ("npool.geometry", "numpy", True, "no numpy"),
+        ("npool.testing.oracle", "npool.geometry", False, "repeat its mistakes"),
+        ("npool.testing.rules_values", "npool.reducers", False, "may import only"),
+        ("npool.testing.peers", "torch", False, "inside a function"),
+        ("npool.adapters.torch", "npool.cpu.engine", True, "may import only"),
+        ("npool.cli.pool", "npool.cpu.engine", True, "may import only"),
+        ("npool.functional.norm", "npool.cpu.engine", True, "may import only"),
+    ],
+)
+def test_the_table_refuses_what_it_should(importer, module, lazy, complaint):
+    message = forbidden(Import(importer, 1, module, lazy))
+    assert message is not None
+    assert complaint in message
+
+
+def test_the_walk_sees_every_way_of_importing(tmp_path, monkeypatch):
+    path = tmp_path / "npool" / "cpu" / "sample.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "import numba.core, os\n"
+        "from npool.cpu import tiles\n"
+        "from . import lanes\n"
+        "from ..geometry import Plan\n"
+        "if True:\n    import torch\n"
+        "class A:\n    import jax\n"
+        "def f():\n    import cv2\n    import_module('onnx')\n"
+    )
+    for name in ("tiles", "lanes"):
+        (path.parent / f"{name}.py").touch()
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    found = {(one.module, one.lazy) for one in imports_of(path)}
+    assert found == {
+        ("numba.core", False), ("os", False), ("npool.cpu.tiles", False),
+        ("npool.cpu.lanes", False), ("npool.geometry", False), ("torch", False), ("jax", False),
+        ("cv2", True), ("onnx", True),
+    }  # fmt: skip
+
+
+# --- what importing loads -----------------------------------------------------------------------
+
+HEAVY = ("numba", "llvmlite", "hypothesis", "typer", "rich", "ml_dtypes", "matplotlib", "PIL",
+         "cupy", "dask", "xarray", "tensorflow", *FRAMEWORKS)  # fmt: skip
+
+
+def fresh(code, cache):
+    """The output of `code` in an interpreter of its own, with an empty kernel cache."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "NPOOL_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_loads_no_framework_and_compiles_nothing(tmp_path):
+    code = f"""
+import sys, threading
+import npool, npool.functional, npool.cli
+npool.output_shape((4, 4), (2, 2))
+npool.Reducer("mine", lambda a, b: a + b, 0)
+print([name for name in {HEAVY!r} if name in sys.modules], threading.active_count())
+"""
+    assert fresh(code, tmp_path / "cache") == "[] 1"
+    assert not (tmp_path / "cache").exists(), "importing npool made a kernel cache"
+
+
+def test_a_call_loads_numba_alone_and_does_compile(tmp_path):
+    # The counterpart: what the test above looks for does appear once there is work.
+    code = f"""
+import sys
+import numpy, npool
+npool.max_pool(numpy.zeros(4), (2,))
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    assert fresh(code, tmp_path / "cache") == "['numba', 'llvmlite']"
+    assert list((tmp_path / "cache").glob("*/*.nbc")), "the call left no kernel in the cache"
+
+
+def test_testing_loads_no_framework(tmp_path):
+    code = f"""
+import sys
+import npool.testing
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    loaded = set(ast.literal_eval(fresh(code, tmp_path / "cache")))
+    assert loaded <= {"hypothesis", "rich"}, loaded  # Hypothesis loads rich where it finds it
+
+
+# --- __all__ ------------------------------------------------------------------------------------
+
+PACKAGES = ("npool", "npool.functional", "npool.testing", "npool.cli")
+MODULES = sorted(module_name(path) for path in FILES if path.name != "__main__.py")
+
+
+def imported(name):
+    """The module, or a skip where an extra that it needs is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("npool"):
+            raise
+        pytest.skip(f"{name} needs {error.name}, which is not installed")
+
+
+def defined_in(module):
+    """Public functions and classes that a module defines itself."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isfunction(value) or inspect.isclass(value))
+        and value.__module__ == module.__name__
+    }
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_all_is_what_there_is(name):
+    module = imported(name)
+    listed = getattr(module, "__all__", None)
+    if name in PACKAGES:
+        assert listed is not None, f"{name} has no __all__"
+    if listed is None:
+        return
+    absent = [entry for entry in listed if not hasattr(module, entry)]
+    assert not absent, f"{name}.__all__ names {absent}, which {name} does not have"
+    assert len(listed) == len(set(listed)), f"{name}.__all__ names something twice"
+    unlisted = sorted(set(defined_in(module)) - set(listed))
+    assert not unlisted, (
+        f"{name} defines {unlisted}, which its __all__ does not list: list them, or let their "
+        "names begin with an underscore"
+    )
+
+
+def test_star_import_gives_all():
+    import npool
+
+    space = {}
+    exec("from npool import *", space)
+    assert set(npool.__all__) <= set(space)
+
+
+# --- docstrings ---------------------------------------------------------------------------------
+
+#: Compiled in pieces and bound to their names elsewhere: the module's docstring speaks for them.
+TEMPLATES = {"npool.cpu.parts"}
+
+
+def public_definitions(path):
+    """``(name, node)`` of each public function and class at the top level of a file."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield node.name, node
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_everything_public_has_a_docstring(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree) or not tree.body, f"{path.name} does not say what it is"
+    if module_name(path) in TEMPLATES:
+        return
+    bare = [name for name, node in public_definitions(path) if not ast.get_docstring(node)]
+    assert not bare, f"{module_name(path)}: no docstring for {', '.join(bare)}"
+
+
+#: Where a user looks: every function and class listed there has the whole of a numpydoc docstring.
+DOCUMENTED = ("npool", "npool.functional", "npool.reducers", "npool.testing")
+SECTION = re.compile(r"^([A-Z][A-Za-z ]+)\n-{3,}$", re.MULTILINE)
+#: Functions that no argument can make raise.
+NEVER_RAISE = {
+    "npool.testing.found",
+    "npool.testing.noise_problems",
+}
+
+
+def documented():
+    for module in DOCUMENTED:
+        for name in imported(module).__all__:
+            value = getattr(imported(module), name)
+            if inspect.isfunction(value) or inspect.isclass(value):
+                yield f"{module}.{name}", value
+
+
+def sections(text):
+    """Section titles of a numpydoc docstring, and what is under each."""
+    parts = SECTION.split(inspect.cleandoc(text))
+    return {"Summary": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
+
+
+def parameters_described(text):
+    """The names that a Parameters section describes: the unindented lines, up to the colon."""
+    names = set()
+    for line in text.splitlines():
+        if line and not line[0].isspace():
+            names |= {name.strip().lstrip("*") for name in line.partition(" : ")[0].split(",")}
+    return names
+
+
+def docstring_faults(where, value):
+    """What a docstring lacks, in words."""
+    text = value.__doc__ or ""
+    found = sections(text)
+    signature = inspect.signature(value)
+    names = {name for name in signature.parameters if name != "self"}
+    is_class = inspect.isclass(value)
+    faults = []
+    summary = found["Summary"].strip().split("\n\n")[0]
+    if not re.search(r"[.:]$", summary):
+        faults.append(f"the first paragraph is no sentence: {summary!r}")
+    if names and not issubclass(value if is_class else object, BaseException):
+        given = found.get("Parameters") or (is_class and found.get("Attributes")) or ""
+        described = parameters_described(given)
+        if missing := sorted(names - described):
+            faults.append(f"Parameters does not describe {', '.join(missing)}")
+        if strange := sorted(described - names) if "Parameters" in found else []:
+            faults.append(f"Parameters describes {', '.join(strange)}, which it does not have")
+    if "Examples" not in found or ">>>" not in found["Examples"]:
+        faults.append("no Examples with a line that doctest runs")
+    if not is_class:
+        returns = signature.return_annotation
+        if returns not in (None, "None", inspect.Signature.empty) and not {
+            "Returns", "Yields"} & set(found):  # fmt: skip
+            faults.append("no Returns")
+        if names and where not in NEVER_RAISE and "Raises" not in found:
+            faults.append("no Raises")
+    if where.rpartition(".")[2].partition("_with")[0].rstrip("123d").endswith("_pool"):
+        source = found.get("References", "") + found.get("Notes", "")
+        if "http" not in source:
+            faults.append("no source of the formula (a link under References or Notes)")
+    return faults
+
+
+@pytest.mark.parametrize(("where", "value"), list(documented()), ids=lambda v: v if isinstance(v, str) else "")
+def test_docstrings_are_whole(where, value):
+    faults = docstring_faults(where, value)
+    assert not faults, f"{where}: " + "; ".join(faults)
+
+
+# --- how long a file may be ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_files_are_short(path):
+    lines = path.read_text().count("\n")
+    assert lines <= LONGEST_FILE, (
+        f"{path.relative_to(ROOT)} has {lines} lines, over {LONGEST_FILE}: one room too many in it"
+    )

@@ -258,7 +258,7 @@ def test_a_write_that_fails_half_way(folder):
     # A limit on the size of files stands for a full disk: the write itself fails.
     np.save("big.npy", np.ones((1024, 1024), np.float32))
     before = snapshot(folder)
-    code, out, err = run(
+    code, _, err = run(
         "pool", "big.npy", "y.npy", "-k", "1x1", "--memory", "1M", code=LIMITED,
         NPOOL_CACHE_DIR="",
     )  # fmt: skip
@@ -274,12 +274,7 @@ def test_a_write_that_fails_half_way(folder):
 
 
 def test_without_the_extra_one_line_says_so(tmp_path):
-    code = (
-        "import sys\n"
-        "sys.modules['typer'] = None\n"
-        "from npool.cli import main\n"
-        "main()\n"
-    )
+    code = "import sys\nsys.modules['typer'] = None\nfrom npool.cli import main\nmain()\n"
     status, out, err = run("info", code=code)
     assert status == 2
     assert out == ""

@@ -133,9 +133,7 @@ def test_pages_of_colours():
     pooled("x.tif", "y.tif", "-k", "2x3")
     with tifffile.TiffFile("y.tif") as file:
         assert len(file.pages) == 3
-    np.testing.assert_array_equal(
-        tifffile.imread("y.tif"), npool.max_pool(x, (2, 3), axes=(1, 2))
-    )
+    np.testing.assert_array_equal(tifffile.imread("y.tif"), npool.max_pool(x, (2, 3), axes=(1, 2)))
 
 
 def test_planes_of_colours_become_pixels():
@@ -143,9 +141,7 @@ def test_planes_of_colours_become_pixels():
     tifffile.imwrite("x.tif", x, photometric="rgb", planarconfig="separate")
     pooled("x.tif", "y.png", "-k", "2")
     with Image.open("y.png") as image:
-        np.testing.assert_array_equal(
-            np.array(image), npool.max_pool(x, (2, 2)).transpose(1, 2, 0)
-        )
+        np.testing.assert_array_equal(np.array(image), npool.max_pool(x, (2, 2)).transpose(1, 2, 0))
 
 
 def test_pages_of_different_sizes_are_refused():

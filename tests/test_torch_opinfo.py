@@ -35,6 +35,15 @@ TOLERANCE = {"float16": 1e-3, "bfloat16": 1.6e-2, "float32": 1.3e-6, "float64": 
 NORMS = (2, 3, 1, 2.0, 1.5, 0.5, -1.0, -2, float("inf"), -float("inf"))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_torch_thread():
+    """Thousands of tiny calls: torch's threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def as_array(tensor):
     """The NumPy form of a tensor, sharing its memory; bfloat16 as ml_dtypes has it."""
     if tensor.dtype is torch.bfloat16:
@@ -44,7 +53,8 @@ def as_array(tensor):
 
 
 def samples(op, dtype):
-    """torch's samples as (input tensor, arguments, keyword arguments)."""
+    """torch's samples as (input tensor, arguments, keyword arguments), the same each time."""
+    torch.manual_seed(20)
     for sample in op.sample_inputs("cpu", dtype, requires_grad=False):
         yield sample.input, sample.args, sample.kwargs
 
@@ -138,8 +148,8 @@ def norm_samples(name, dtype):
 def test_lp_on_the_samples_of_avg(name, dtype):
     name = name.replace("avg", "lp")
     for x, norm, window in norm_samples(name, dtype):
-        if norm not in (2, 1, float("inf"), -float("inf")):
-            x = x.abs()  # a difference of large powers has no accurate root
+        if norm not in (2, float("inf"), -float("inf")):
+            x = x.abs()  # where powers cancel, two good sums may differ in every digit
         got = getattr(F, name)(as_array(x), norm, **window)
         result, want = check_same_form(got, torch_call(name, x, norm, **window))
         if want.dtype.kind in "iub":

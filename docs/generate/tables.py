@@ -49,7 +49,8 @@ def reducers() -> str:
 
 
 def _pooled(name: str, dtype: str) -> Any:
-    return npool.pool(np.ones(1, dtype), (1,), reduce=name)
+    # Of an empty batch: the type is known, and nothing has to be compiled to compute it.
+    return npool.pool(np.ones((0, 1), dtype), (1,), reduce=name)
 
 
 def _plain(value: Any) -> str:

@@ -23,8 +23,6 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("typer", "rich"):
             raise
-        sys.stderr.write(
-            f'npool: the command line needs {error.name}: pip install "npool[cli]"\n'
-        )
+        sys.stderr.write(f'npool: the command line needs {error.name}: pip install "npool[cli]"\n')
         sys.exit(2)
     app(prog_name="npool")

@@ -64,9 +64,7 @@ def conform(
     try:
         from npool import testing
     except ModuleNotFoundError as error:
-        raise Refusal(
-            f'npool conform needs {error.name}: pip install "npool[cli]"'
-        ) from None
+        raise Refusal(f'npool conform needs {error.name}: pip install "npool[cli]"') from None
     with signals_unwind():
         try:
             with _progress() as report_progress:
@@ -80,10 +78,7 @@ def conform(
         except KeyboardInterrupt:
             sys.stderr.write("npool: interrupted: nothing was written\n")
             raise typer.Exit(130) from None
-        for path, text in (
-            (json_file, report.to_json()),
-            (markdown_file, report.to_markdown()),
-        ):
+        for path, text in ((json_file, report.to_json()), (markdown_file, report.to_markdown())):
             if path is not None:
                 _write(path, text, force)
     _show(report)

@@ -86,9 +86,7 @@ def draw(photo: np.ndarray) -> bytes:
 def pooled(photo: np.ndarray, reduce: str, factor: int) -> np.ndarray:
     """`photo` reduced by `factor` along its rows and columns, still of its own type."""
     dtype = photo.dtype if reduce == "avg" else None
-    found: np.ndarray = npool.pool(
-        photo, (factor, factor), axes=(0, 1), reduce=reduce, dtype=dtype
-    )
+    found: np.ndarray = npool.pool(photo, (factor, factor), axes=(0, 1), reduce=reduce, dtype=dtype)
     return found
 
 

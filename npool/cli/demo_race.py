@@ -90,7 +90,8 @@ def _with_numpy(planes: np.ndarray, reduce: str, kernel: int, stride: int) -> np
         view = np.lib.stride_tricks.sliding_window_view(planes, (kernel, kernel), axis=(1, 2))
         blocks = view[:, ::stride, ::stride]
         taken = (3, 4)
-    return blocks.max(axis=taken) if reduce == "max" else blocks.mean(axis=taken)
+    found: np.ndarray = blocks.max(axis=taken) if reduce == "max" else blocks.mean(axis=taken)
+    return found
 
 
 def _with_torch(

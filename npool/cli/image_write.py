@@ -28,12 +28,10 @@ def as_samples(result: np.ndarray, target: np.dtype[Any]) -> np.ndarray:
         with np.errstate(over="ignore"):  # past float16: infinity, as a float type says it
             return result.astype(target)
     if target.kind not in "iu":
-        raise Refusal(
-            f"--dtype {target} is no type of image samples: use uint8, uint16 or float32"
-        )
+        raise Refusal(f"--dtype {target} is no type of image samples: use uint8, uint16 or float32")
     bounds = np.iinfo(target)
     if result.dtype.kind == "b":
-        return np.where(result, target.type(bounds.max), target.type(0))
+        return result.astype(target) * target.type(bounds.max)
     if result.size:
         if result.dtype.kind not in "iu":
             result = np.rint(result)
@@ -95,9 +93,8 @@ def _save_with_pillow(file: IO[bytes], picture: Picture, kind: str) -> None:
     from PIL import Image
 
     array = np.ascontiguousarray(picture.array)
-    if array.dtype == np.bool_:
-        if kind == "JPEG" or picture.channels:
-            array = np.where(array, np.uint8(255), np.uint8(0))
+    if array.dtype == np.bool_ and (kind == "JPEG" or picture.channels):
+        array = np.where(array, np.uint8(255), np.uint8(0))
     image = Image.fromarray(array)
     if kind == "JPEG":
         # No chroma subsampling: it would blend the very pixels that a pool kept apart.

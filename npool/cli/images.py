@@ -130,9 +130,7 @@ def _from_pillow(image: Any) -> Picture:
         wanted = "RGBA" if transparent or "A" in image.palette.mode else "RGB"
     elif mode in ("PA", "RGBa"):
         wanted = "RGBA"
-    elif mode == "La":
-        wanted = "LA"
-    elif mode in ("L", "1") and transparent:
+    elif mode == "La" or (mode in ("L", "1") and transparent):
         wanted = "LA"
     elif mode == "RGB" and transparent:
         wanted = "RGBA"
@@ -144,7 +142,7 @@ def _from_pillow(image: Any) -> Picture:
     if wanted != mode:
         image = image.convert(wanted)
     array = np.array(image)
-    if mode == "I" and array.size and 0 <= array.min() and array.max() < 1 << 16:
+    if mode == "I" and array.size and array.min() >= 0 and array.max() < 1 << 16:
         array = array.astype(np.uint16)  # how some versions of Pillow give 16-bit gray
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     return Picture(array, channels=array.ndim == 3, note=note)
@@ -167,9 +165,10 @@ def _read_tiff(path: Path) -> Picture:
         page = file.pages.first
         orientation = page.tags.valueof(_ORIENTATION_TAG, 1)
         profile = page.tags.valueof("InterColorProfile")
-        if page.photometric.name not in ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE", "SEPARATED"):
+        photometric = tifffile.PHOTOMETRIC(page.photometric).name
+        if photometric not in ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE", "SEPARATED"):
             if orientation in (5, 6, 7, 8):  # Pillow 13 scrambles some of those
-                raise Refusal(f"{path}: is {page.photometric.name} and turned: save it as RGB")
+                raise Refusal(f"{path}: is {photometric} and turned: save it as RGB")
             return _read_with_pillow(path, "TIFF")
         if len(file.series) > 1:
             shapes = ", ".join("x".join(map(str, s.shape)) for s in file.series[:4])
@@ -183,7 +182,7 @@ def _read_tiff(path: Path) -> Picture:
             if "imagecodecs" in str(error):
                 _imagecodecs("this compression of TIFF")
             raise
-        photometric, bits, colours = page.photometric.name, page.bitspersample, page.colormap
+        bits, colours = page.bitspersample, page.colormap
     if "Y" not in axes or "X" not in axes:
         raise Refusal(f"{path}: has axes {axes}, not rows and columns: save it as .npy")
     channels = "S" in axes

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import shutil
-import threading
 import tokenize
-from collections.abc import Iterator
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -20,32 +16,16 @@ from npool.cli.operation import Operation
 from npool.cli.output import Output
 from npool.cli.progress import Reporter
 from npool.cli.refusal import Refusal, one_line
+from npool.cli.source import Source, map_array, read_at_once, write_header, write_values
 from npool.cli.tiles import Piece, pieces, tile
 from npool.geometry import Plan
 
-__all__ = ["MAGIC", "Source", "open_source", "pool_to_npy", "write_npy"]
+__all__ = ["MAGIC", "element_dtype", "open_source", "pool_to_npy", "write_npy"]
 
 MAGIC = b"\x93NUMPY"
-#: Seconds between two releases of a window that does not fit in memory. A core reads a few
-#: dozen MiB from a map in that time.
-_RELEASE_EVERY = 0.004
 _EXPLAIN_VOID = (
     "NumPy saves bfloat16 this way: if that is what it holds, add --input-dtype bfloat16"
 )
-
-
-@dataclass(frozen=True)
-class Source:
-    """An array that lies in a file, and its map. `order` is the file's, ``"C"`` or ``"F"``."""
-
-    array: np.ndarray
-    order: str
-    map: mmap.mmap | None
-
-    def release(self) -> None:
-        """Let go of the pages read so far: they stay in the file, and leave this process."""
-        if self.map is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self.map.madvise(mmap.MADV_DONTNEED)
 
 
 def open_source(path: Path, input_dtype: str | None = None) -> Source:
@@ -63,19 +43,14 @@ def open_source(path: Path, input_dtype: str | None = None) -> Source:
                 )
             if need == 0:  # nothing to map
                 return Source(np.empty(shape, dtype, order), order, None)
-            whole = mmap.mmap(file.fileno(), offset + need, access=mmap.ACCESS_READ)
+            return map_array(file, shape, dtype, order, offset)
     except OSError as error:
         raise Refusal(f"{path}: cannot be read: {one_line(error)}") from None
     except (ValueError, OverflowError, MemoryError) as error:
         raise Refusal(f"{path}: cannot be mapped: {one_line(error)}") from None
-    with contextlib.suppress(OSError, AttributeError):
-        whole.madvise(mmap.MADV_SEQUENTIAL)
-    return Source(np.ndarray(shape, dtype, whole, offset, order=order), order, whole)
 
 
-def _read_header(
-    file: IO[bytes], path: Path
-) -> tuple[tuple[int, ...], Any, np.dtype[Any], int]:
+def _read_header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], Any, np.dtype[Any], int]:
     try:
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
@@ -126,10 +101,9 @@ def element_dtype(name: str, option: str) -> np.dtype[Any]:
         try:
             import ml_dtypes
         except ModuleNotFoundError:
-            raise Refusal(
-                f'{option} bfloat16 needs ml_dtypes: pip install "npool[half]"'
-            ) from None
-        return np.dtype(ml_dtypes.bfloat16)
+            raise Refusal(f'{option} bfloat16 needs ml_dtypes: pip install "npool[half]"') from None
+        named: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return named
     try:
         return np.dtype(name.strip())
     except (TypeError, ValueError, SyntaxError):
@@ -159,28 +133,27 @@ def pool_to_npy(
         Of the result.
     """
     plan = operation.plan(source.array.shape)
-    windowless = prod(plan.out_shape) == 0
-    sample = operation.sample(source.array.dtype, plan.has_empty and not windowless)
-    dtype = sample.dtype
-    # For one output: its value, its position, and three temporaries of renumbering that.
-    made = dtype.itemsize + (32 if positions_output else 0)
-    # What is not in the machine's own form is converted, piece by piece.
-    read = source.array.itemsize * (1 if source.array.dtype.isnative else 2)
-    tiling = tile(plan, source.order, read, made, memory)
-    outputs = [(output, dtype)]
+    total = prod(plan.out_shape)
+    sample = operation.sample(source.array.dtype, plan.has_empty and total > 0)
+    outputs = [(output, sample.dtype)]
     if positions_output is not None:
         outputs.append((positions_output, np.dtype(np.int64)))
     _check_room(plan, outputs)
     for out, kind in outputs:
         write_header(out.file, plan.out_shape, kind, source.order)
-    done, total = 0, prod(plan.out_shape)
-    if tiling.wide:
-        progress.say("one window is larger than --memory: it is read through the map in one go")
     progress(0, total)
     if total == 0:
-        return plan.out_shape, dtype
-    release = _released_meanwhile(source) if tiling.wide else contextlib.nullcontext()
-    with release:
+        return plan.out_shape, sample.dtype
+    # For one output: its value, its position, and three temporaries of renumbering that.
+    made = sample.dtype.itemsize + (32 if positions_output else 0)
+    # What is not in the machine's own form is converted, piece by piece.
+    read = source.array.itemsize * (1 if source.is_native else 2)
+    tiling = tile(plan, source.order, read, made, memory)
+    with contextlib.ExitStack() as stack:
+        if tiling.wide:
+            progress.say("one window is larger than --memory: it is read through the map at once")
+            source = stack.enter_context(read_at_once(source, tiling, output, memory))
+        done = 0
         for piece in pieces(plan, tiling, source.order):
             values, where = _compute(source, operation, plan, piece, sample)
             write_values(output.file, values, source.order)
@@ -190,7 +163,7 @@ def pool_to_npy(
             source.release()
             done += prod(piece.out_shape)
             progress(done, total)
-    return plan.out_shape, dtype
+    return plan.out_shape, sample.dtype
 
 
 def _compute(
@@ -237,23 +210,6 @@ def _renumbered(where: np.ndarray, plan: Plan, inputs: tuple[slice, ...]) -> np.
     return result
 
 
-def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any], order: str) -> None:
-    """Write the `.npy` header of an array of `shape`, in memory order `order`."""
-    header = {
-        "descr": np.lib.format.dtype_to_descr(dtype) if dtype.kind != "V" else "<V2",
-        "fortran_order": order == "F",
-        "shape": shape,
-    }
-    np.lib.format.write_array_header_1_0(file, header)
-
-
-def write_values(file: IO[bytes], values: np.ndarray, order: str) -> None:
-    """Append the bytes of `values` as they lie in a file of memory order `order`."""
-    # Through bytes: bfloat16 offers no buffer of its own.
-    flat = np.ascontiguousarray(values.T if order == "F" else values).reshape(-1)
-    file.write(flat.view(np.uint8).data)
-
-
 def write_npy(file: IO[bytes], values: np.ndarray) -> None:
     """Write an array that is in memory as a `.npy` file in its own memory order."""
     fortran = values.flags.f_contiguous and not values.flags.c_contiguous
@@ -274,21 +230,3 @@ def _check_room(plan: Plan, outputs: list[tuple[Output, np.dtype[Any]]]) -> None
             f"{place}: the result of shape {plan.out_shape} takes {need / 2**20:,.0f} MiB and the "
             f"disk has {free / 2**20:,.0f} MiB free: make room or choose another place"
         )
-
-
-@contextlib.contextmanager
-def _released_meanwhile(source: Source) -> Iterator[None]:
-    """Let go of the map's pages again and again while one long call reads them."""
-    over = threading.Event()
-
-    def work() -> None:
-        while not over.wait(_RELEASE_EVERY):
-            source.release()
-
-    thread = threading.Thread(target=work, name="npool-release", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from npool.cli.refusal import Refusal, one_line
 from npool.geometry import Plan, make_plan
 from npool.reducers import Reducer, lp
 
-__all__ = ["Operation", "find_reducer"]
+__all__ = ["Operation", "find_reducer", "refuse_in_words"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def find_reducer(name: str, norm_type: float | None) -> Reducer:
     return refuse_in_words(lambda: lp(norm_type))
 
 
-def refuse_in_words(call: Any) -> Any:
+def refuse_in_words(call: Callable[[], T]) -> T:
     """`call()`, with what the library refuses of it as a :class:`Refusal`."""
     try:
         return call()

@@ -100,8 +100,7 @@ class Output:
                 os.link(self._temporary, self.place)
             except FileExistsError:
                 raise Refusal(
-                    f"{self.place}: appeared while it was being computed: "
-                    "add --force to replace it"
+                    f"{self.place}: appeared while it was being computed: add --force to replace it"
                 ) from None
             except OSError:  # a file system without links
                 if os.path.lexists(self.place):

@@ -24,6 +24,7 @@ from npool.cli.sizes import parse_axes, parse_memory, parse_padding, parse_sizes
 
 __all__ = ["pool"]
 
+
 def _complete_reducers(incomplete: str) -> list[str]:
     return [name for name in npool.REDUCERS if name.startswith(incomplete)]
 
@@ -33,8 +34,7 @@ def pool(
         Path, typer.Argument(metavar="INPUT", help="A .npy file, or a PNG, JPEG or TIFF image.")
     ],
     output: Annotated[
-        Path,
-        typer.Argument(metavar="OUTPUT", help="Where to write: .npy, .png, .jpg or .tif."),
+        Path, typer.Argument(metavar="OUTPUT", help="Where to write: .npy, .png, .jpg or .tif.")
     ],
     kernel_size: Annotated[
         str,
@@ -72,8 +72,7 @@ def pool(
         ),
     ] = "0",
     dilation: Annotated[
-        str,
-        typer.Option("--dilation", "-d", metavar="SIZE", help="Steps between a window's taps."),
+        str, typer.Option("--dilation", "-d", metavar="SIZE", help="Steps between a window's taps.")
     ] = "1",
     ceil_mode: Annotated[
         bool, typer.Option("--ceil-mode", help="Keep the last, clipped window.")
@@ -115,9 +114,7 @@ def pool(
     indices: Annotated[
         Path | None,
         typer.Option(
-            "--indices",
-            metavar="FILE",
-            help="Write max's or min's positions to this .npy as well.",
+            "--indices", metavar="FILE", help="Write max's or min's positions to this .npy as well."
         ),
     ] = None,
     force: Annotated[
@@ -127,8 +124,7 @@ def pool(
         int | None, typer.Option("--threads", metavar="N", help="Threads to use.")
     ] = None,
     memory: Annotated[
-        str,
-        typer.Option("--memory", metavar="SIZE", help="How much of a .npy to hold at a time."),
+        str, typer.Option("--memory", metavar="SIZE", help="How much of a .npy to hold at a time.")
     ] = "128M",
     input_dtype: Annotated[
         str | None,
@@ -203,9 +199,7 @@ def pool(
                 else:
                     shape, kind = _array_to_image(mapped.array, operation, out, where)
             else:
-                shape, kind = _from_image(
-                    read_picture(source, found), operation, out, where, quiet
-                )
+                shape, kind = _from_image(read_picture(source, found), operation, out, where, quiet)
             _publish(out, where)
         except KeyboardInterrupt:
             sys.stderr.write("npool: interrupted: nothing was written\n")
@@ -297,9 +291,7 @@ def _from_image(
     return values.shape, values.dtype
 
 
-def _write_pooled(
-    values: np.ndarray, picture: Picture, operation: Operation, out: Output
-) -> None:
+def _write_pooled(values: np.ndarray, picture: Picture, operation: Operation, out: Output) -> None:
     if picture.channels and values.shape[-1] != picture.array.shape[-1]:
         raise Refusal(
             f"--axes {','.join(map(str, operation.axes or ()))} pools the colour channels, and "

@@ -52,14 +52,17 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """Output lengths of one piece along each axis, and whether a piece fits the memory given.
+    """Output lengths of one piece along each axis, and what that costs.
 
-    `wide` is True where not even a single output's window fits: its part of the file is then
-    larger than the memory given, and has to be let go of while it is still being read.
+    `wide` is True where not even a single output's window fits the memory given: its part of the
+    file has to be let go of while it is still being read. `reads` is what all pieces read
+    together, `least` the memory that a single output needs; both in bytes.
     """
 
     lengths: tuple[int, ...]
     wide: bool
+    reads: int
+    least: int
 
 
 def tile(plan: Plan, order: str, itemsize: int, out_itemsize: int, memory: int) -> Tiling:
@@ -91,28 +94,39 @@ def tile(plan: Plan, order: str, itemsize: int, out_itemsize: int, memory: int) 
     def longest(axis: int, lengths: Sequence[int], fits: Callable[[Sequence[int]], bool]) -> int:
         return _largest(plan.out_shape[axis], lambda n: fits(_with(lengths, axis, n)))
 
+    def total(candidate: Sequence[int]) -> int:
+        count = prod(-(-o // n) for o, n in zip(plan.out_shape, candidate, strict=True))
+        return count * read(candidate)
+
     best: tuple[int, tuple[int, ...]] | None = None
     for axis in nested:
         # Axes outside this one at one output each, axes inside it whole.
         length = longest(axis, lengths, lambda c: read(c) + made(c) <= memory)
         if length:
             candidate = _with(lengths, axis, length)
-            count = prod(-(-o // n) for o, n in zip(plan.out_shape, candidate, strict=True))
-            total = count * read(candidate)
-            if best is None or total < best[0]:
-                best = (total, tuple(candidate))
+            if best is None or total(candidate) < best[0]:
+                best = (total(candidate), tuple(candidate))
         lengths[axis] = 1
+    least = read(lengths) + made(lengths)
     if best is not None:
-        return Tiling(best[1], wide=False)
+        return Tiling(best[1], False, best[0], least)
     # One window alone is too large. Then as many outputs at a time as the output allows, so
-    # that the input is read in as few sweeps as can be.
+    # that the input is read in as few sweeps as can be; but windows that overlap and are long
+    # themselves one by one, since an engine that shares work between them keeps a copy.
     lengths = list(plan.out_shape)
+    row = itemsize
+    for axis in reversed(nested):
+        if axis in plan.axes:
+            window = plan.windows[plan.axes.index(axis)]
+            if window.stride < window.extent and window.extent * row > memory:
+                lengths[axis] = 1
+        row *= _span(plan, axis, plan.out_shape[axis])
     for axis in nested:
-        length = longest(axis, lengths, lambda c: made(c) <= memory)
+        length = min(lengths[axis], longest(axis, lengths, lambda c: made(c) <= memory))
         lengths[axis] = max(1, length)
         if length:
             break
-    return Tiling(tuple(lengths), wide=True)
+    return Tiling(tuple(lengths), True, total(lengths), least)
 
 
 def pieces(plan: Plan, tiling: Tiling, order: str) -> Iterator[Piece]:

@@ -18,12 +18,18 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 from numba import types as nb
+from numba.core import config
 from numba.core.errors import NumbaError
 
-from npool.cpu import cache, instructions, lanes, parts, schedule, tiles
+from npool.cpu import cache, interpreted, lanes, parts, schedule, tiles
 from npool.cpu.digest import digest
 from npool.dtypes import is_half
 from npool.reducers import Reducer
+
+if config.DISABLE_JIT:
+    instructions: Any = interpreted
+else:
+    from npool.cpu import instructions
 
 __all__ = ["Loops", "driver", "gatherer", "loops", "storage"]
 
@@ -56,6 +62,8 @@ def _compiled(
     function = types.FunctionType(template.__code__, space, template.__name__)
     function.__qualname__ = f"{template.__name__}-{name}" if name else template.__name__
     dispatcher = instructions.jit(function)
+    if config.DISABLE_JIT:
+        return dispatcher
     if name is not None:
         cache.attach(dispatcher)
     flags = [nb.boolean if a == "fresh" else _I for a in _arguments(template)]
@@ -73,6 +81,8 @@ _kept: list[Any] = []  # machine code lives as long as its dispatcher
 
 def _address(dispatcher: Any) -> int:
     """Where the machine code of a dispatcher compiled for one signature starts."""
+    if config.DISABLE_JIT:
+        return interpreted.register(dispatcher)
     (result,) = dispatcher.overloads.values()
     _kept.append(dispatcher)
     return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
@@ -100,7 +110,9 @@ def driver() -> Any:
             function = types.FunctionType(template.__code__, space, template.__name__)
             space[template.__name__] = instructions.jit(function)
         drive = types.FunctionType(tiles.drive.__code__, space, "drive")
-        dispatcher = instructions.jit(drive)
+        dispatcher = instructions.jit(drive, entry=True)
+        if config.DISABLE_JIT:
+            return dispatcher
         cache.attach(dispatcher)
         table = nb.Array(_I, 2, "C")
         line = nb.Array(_I, 1, "C")
@@ -304,12 +316,13 @@ def _part(function: Any) -> Any:
     word = instructions.VOCABULARY.get(function)
     if word is not None:
         return word
-    if not isinstance(function, types.FunctionType):
+    if config.DISABLE_JIT or not isinstance(function, types.FunctionType):
         return function  # a builtin or a user's own jitted function: Numba knows it, or says so
     found = _parts.get(function)
     if found is None:
         code = function.__code__
         space = dict(function.__globals__)
+        _parts[function] = function  # a function that calls itself is Numba's to refuse
         for name in code.co_names:
             if isinstance(space.get(name), types.FunctionType):
                 space[name] = _part(space[name])

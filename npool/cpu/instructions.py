@@ -23,9 +23,17 @@ from npool import scalars
 __all__ = ["DECODERS", "ENCODERS", "VOCABULARY", "address", "caller", "jit", "view"]
 
 
-def jit(function: Callable[..., Any]) -> Any:
-    """Compile a scalar part or a loop: no GIL, IEEE division, no fast math."""
-    return numba.njit(nogil=True, error_model="numpy")(function)
+def jit(function: Callable[..., Any], entry: bool = False) -> Any:
+    """Compile a scalar part or a loop: no GIL, IEEE division, no fast math.
+
+    Only an `entry` is called from Python; the rest need no wrappers for it.
+    """
+    return numba.njit(
+        nogil=True,
+        error_model="numpy",
+        no_cpython_wrapper=not entry,
+        no_cfunc_wrapper=True,
+    )(function)
 
 
 def _unified(typingctx: Any, a: Any, b: Any) -> Any:

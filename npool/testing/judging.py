@@ -37,13 +37,14 @@ class Deviation(AssertionError):
 
     def __str__(self) -> str:
         """Five lines: who breaks which rule, on which call, expected, got, and the rule."""
-        return (
-            f"{self.implementation} breaks {self.rule}\n"
-            f"  call:     {self.call}\n"
-            f"  expected: {self.expected}\n"
-            f"  got:      {self.got}\n"
-            f"  rule:     {self.statement}"
-        )
+        lines = [
+            f"{self.implementation} breaks {self.rule}" if self.rule else "not what it must be",
+            f"  call:     {self.call}",
+            f"  expected: {self.expected}",
+            f"  got:      {self.got}",
+            f"  rule:     {self.statement}",
+        ]
+        return "\n".join(lines if self.rule else lines[:-1])
 
 
 def shown(values: Array) -> str:

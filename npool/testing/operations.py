@@ -264,6 +264,12 @@ def _relative(reduce: Callable[[Window], Number]) -> Callable[[Window, float], f
     return lambda window, unit: unit * abs(float(reduce(window)))
 
 
+def _lp_noise(window: Window, unit: float) -> float:
+    value = abs(float(lp(window)))
+    # 1 / p has an error of its own, which the power multiplies by the logarithm.
+    return unit * value * (1 + abs(math.log(value))) if 0 < value < math.inf else 0.0
+
+
 def _product_noise(window: Window, unit: float) -> float:
     value = abs(product(window))
     return 0.0 if value <= 2**24 and _integral(window.values) else unit * float(value)
@@ -302,7 +308,7 @@ OPERATIONS: dict[str, Operation] = {
             ulps=1,
             noise=_average_noise,
         ),
-        Operation("lp", lp, floating, options=("norm_type",), ulps=4, noise=_relative(lp)),
+        Operation("lp", lp, floating, options=("norm_type",), ulps=4, noise=_lp_noise),
         Operation("any", any_of, boolean),
         Operation("all", all_of, boolean),
         Operation("prod", product, wide, noise=_product_noise),

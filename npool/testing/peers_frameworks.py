@@ -65,8 +65,8 @@ def describe_torch() -> Implementation:
             return False
         if problem.option("divisor_override") is not None and problem.pooled() == 1:
             return False
-        if problem.op == "avg" and problem.pooled() == 3:
-            # avg_pool3d wants an input as large as the window, whatever the padding.
+        if problem.op != "max" and problem.pooled() == 3:
+            # avg_pool3d (and lp_pool3d, which calls it) wants an input as large as the window.
             large = all(n >= k for n, k in zip(problem.shape[-3:], problem.kernel_size, strict=True))
             return large and problem.dtype not in ("float16", "bfloat16")
         needs_positions = problem.op == "max" and problem.pooled() == 1

@@ -128,6 +128,10 @@ class Problem:
         ]
         return f"Problem({', '.join(shown)})"
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """The same for Hypothesis and IPython, which would show every field."""
+        printer.text(repr(self))
+
     def __str__(self) -> str:
         """The call of the pooling function."""
         return self.call_text()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from npool.dtypes import check_dtype
 from npool.layout import empty_like_order
+from npool.values import integer, sequence, shown
 
 __all__ = ["check_flag", "checked_input", "checked_shape", "results"]
 
@@ -21,7 +22,7 @@ def check_flag(name: str, value: Any) -> bool:
     """`value` as a bool; anything but a bool is a TypeError, not a silent yes."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(
-            f"{name} must be True or False, got {value!r} of type {type(value).__name__}"
+            f"{name} must be True or False, got {shown(value)} of type {type(value).__name__}"
         )
     return bool(value)
 
@@ -49,19 +50,11 @@ def checked_input(x: Any) -> Array:
 
 def checked_shape(shape: Any) -> tuple[int, ...]:
     """`shape` as non-negative Python integers."""
-    try:
-        sizes = tuple(
-            n.__index__() for n in shape if not isinstance(n, (bool, np.bool_))
-        )
-        whole = len(sizes) == len(tuple(shape))
-    except (TypeError, AttributeError):
-        whole = False
-    if not whole:
-        raise TypeError(f"shape must be a sequence of integers, got {shape!r}")
+    sizes = tuple(integer(n, "shape") for n in sequence(shape, "shape"))
     if any(n < 0 for n in sizes):
-        raise ValueError(f"shape={sizes} has a negative length")
+        raise ValueError(f"shape={shown(sizes)} has a negative length")
     if prod(sizes) > 2**62:
-        raise ValueError(f"shape={sizes} has more than 2**62 elements")
+        raise ValueError(f"shape={shown(sizes)} has more than 2**62 elements")
     return sizes
 
 

@@ -48,8 +48,15 @@ def average(dtype: np.dtype[Any], result: np.dtype[Any], rounding: str = "half_e
         if not wide:
             return REDUCERS["avg"]
         return Reducer(
-            "avg", _add_parts, (0, 0), _halves, _divide_parts,
-            accumulator="int64", result="float", counts_padding=True,
+            "avg",
+            _add_parts,
+            (0, 0),
+            _halves,
+            _divide_parts,
+            accumulator="int64",
+            result="float",
+            counts_padding=True,
+            divides=True,
         )
     info = np.iinfo(result)
     low, high = int(info.min), min(int(info.max), _INT64_MAX)
@@ -57,13 +64,27 @@ def average(dtype: np.dtype[Any], result: np.dtype[Any], rounding: str = "half_e
     rounds_up = _rounding(rounding)
     if not wide:
         return Reducer(
-            name, _add, 0, None, _rounded(rounds_up, low, high),
-            accumulator="int64", result=result.name, counts_padding=True,
+            name,
+            _add,
+            0,
+            None,
+            _rounded(rounds_up, low, high),
+            accumulator="int64",
+            result=result.name,
+            counts_padding=True,
+            divides=True,
         )
     unsigned = result.kind == "u" and result.itemsize == 8
     return Reducer(
-        name, _add_parts, (0, 0), _halves, _rounded_parts(rounds_up, low, high, unsigned),
-        accumulator="int64", result=result.name, counts_padding=True,
+        name,
+        _add_parts,
+        (0, 0),
+        _halves,
+        _rounded_parts(rounds_up, low, high, unsigned),
+        accumulator="int64",
+        result=result.name,
+        counts_padding=True,
+        divides=True,
     )
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from npool.values import shown
+
 __all__ = [
     "RULES",
     "SUPPORTED",
@@ -66,8 +68,8 @@ def named_dtype(value: Any, what: str) -> np.dtype[Any]:
     """`value` as a dtype; what NumPy cannot read as one is a TypeError in words."""
     try:
         return np.dtype(value)
-    except (TypeError, ValueError, SyntaxError):
-        raise TypeError(f"{what}={value!r} is not a dtype: use one of {SUPPORTED}") from None
+    except (TypeError, ValueError, SyntaxError, Warning):
+        raise TypeError(f"{what}={shown(value)} is not a dtype: use one of {SUPPORTED}") from None
 
 
 def _sum_result(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -6,12 +6,13 @@ frozen, cached :class:`Plan`, the only thing that engines know of a call.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd, prod
 from typing import Any, SupportsIndex
+
+from npool.values import integer, is_sequence, sequence, shown
 
 __all__ = ["LIMIT", "Padding", "Plan", "Sizes", "Window", "make_plan", "plain"]
 
@@ -165,7 +166,7 @@ def make_plan(
         # numpy.bool is told by its name: this file imports nothing.
         if type(ceil_mode).__name__ not in ("bool", "bool_"):
             raise TypeError(
-                f"ceil_mode must be True or False, got {ceil_mode!r} of type "
+                f"ceil_mode must be True or False, got {shown(ceil_mode)} of type "
                 f"{type(ceil_mode).__name__}"
             )
         ceil_mode = bool(ceil_mode)
@@ -185,38 +186,18 @@ def plain(value: Any) -> bool:
     return True
 
 
-def _integer(value: Any, name: str) -> int:
-    if type(value).__name__ in ("bool", "bool_"):
-        raise TypeError(f"{name} must be an integer, got {value!r}: write 1 or 0 if you mean it")
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(
-            f"{name} must be an integer or a sequence of integers, got {value!r} of type "
-            f"{type(value).__name__}"
-        ) from None
-
-
 def _frozen(value: Any, name: str, nested: bool = False) -> Any:
-    """`value` as plain ints and tuples; sets, mappings and the like have no order: refused."""
+    """`value` as plain ints and tuples."""
     if isinstance(value, str):
         return value
-    if isinstance(value, (set, frozenset, dict, bytes)):
-        raise TypeError(
-            f"{name} must be an integer or a sequence of integers, got {value!r} of type "
-            f"{type(value).__name__}"
-        )
-    ndim = getattr(value, "ndim", None)
-    if ndim == 0 or (ndim is None and not hasattr(value, "__iter__")):
-        return _integer(value, name)
-    entries = tuple(value)
+    if not is_sequence(value):
+        if getattr(value, "ndim", 0) or (hasattr(value, "__iter__") and not hasattr(value, "ndim")):
+            return sequence(value, name)
+        return integer(value, name)
+    entries = sequence(value, name)
     if nested:
-        return tuple(
-            _frozen(e, name) if hasattr(e, "__iter__") and getattr(e, "ndim", 1) else
-            _integer(e, name)
-            for e in entries
-        )
-    return tuple(_integer(e, name) for e in entries)
+        return tuple(_frozen(e, name) if is_sequence(e) else integer(e, name) for e in entries)
+    return tuple(integer(e, name) for e in entries)
 
 
 @lru_cache(maxsize=4096)
@@ -251,8 +232,7 @@ def _plan(
         out[axis] = window.out
     if prod(out) > MAX_ELEMENTS:
         raise ValueError(
-            f"the result would have shape {tuple(out)}, more than 2**62 elements: "
-            "use less padding"
+            f"the result would have shape {tuple(out)}, more than 2**62 elements: use less padding"
         )
     if prod(w.kernel for w in windows) > MAX_ELEMENTS:
         raise ValueError(
@@ -268,37 +248,39 @@ def _axes_and_kernels(
     ndim = len(shape)
     if isinstance(kernel_size, str) or kernel_size is None:
         raise TypeError(
-            f"kernel_size must be an integer or a sequence of integers, got {kernel_size!r}"
+            f"kernel_size must be an integer or a sequence of integers, got {shown(kernel_size)}"
         )
     if axes is None:
         if isinstance(kernel_size, int):
             raise ValueError(
-                f"kernel_size={kernel_size} does not say which axes of the input of shape "
+                f"kernel_size={shown(kernel_size)} does not say which axes of the input of shape "
                 f"{shape} to pool: give one entry for each of the last axes, such as "
-                f"kernel_size=({kernel_size}, {kernel_size}); or name the axes, such as "
+                f"kernel_size=({shown(kernel_size)}, {shown(kernel_size)}); or name the axes, such as "
                 "axes=(-2, -1); or call npool.functional.max_pool2d and its kin"
             )
         if len(kernel_size) > ndim:
             raise ValueError(
-                f"kernel_size={kernel_size} pools the last {len(kernel_size)} axes, but the "
+                f"kernel_size={shown(kernel_size)} pools the last {len(kernel_size)} axes, but the "
                 f"input of shape {shape} has {ndim}: give at most {ndim} entries"
             )
         picked = tuple(range(ndim - len(kernel_size), ndim))
     else:
         if isinstance(axes, str):
-            raise TypeError(f"axes must be an integer or a sequence of integers, got {axes!r}")
+            raise TypeError(f"axes must be an integer or a sequence of integers, got {shown(axes)}")
         named = (axes,) if isinstance(axes, int) else axes
+        if not all(isinstance(axis, int) for axis in named):
+            raise TypeError(f"axes must hold integers, got {shown(axes)}")
         for axis in named:
             if not -ndim <= axis < ndim:
                 raise ValueError(
-                    f"axes={axes} names axis {axis}, but the input of shape {shape} has axes "
+                    f"axes={shown(axes)} names axis {shown(axis)}, but the input of shape {shape} has axes "
                     f"{-ndim} to {ndim - 1}"
                     if ndim
-                    else f"axes={axes} names axis {axis}, but the input has no axes (shape ())"
+                    else f"axes={shown(axes)} names axis {shown(axis)}, but the input has no axes (shape ())"
                 )
         picked = tuple(axis % ndim for axis in named)
         if len(set(picked)) < len(picked):
-            raise ValueError(f"axes={axes} names an axis twice: name each axis once")
+            raise ValueError(f"axes={shown(axes)} names an axis twice: name each axis once")
     if not picked:
         what = "kernel_size=()" if axes is None else "axes=()"
         raise ValueError(f"{what} pools no axis: name at least one")
@@ -307,16 +289,16 @@ def _axes_and_kernels(
 
 def _each(value: Any, name: str, count: int, least: int) -> tuple[int, ...]:
     if isinstance(value, str) or value is None:
-        raise TypeError(f"{name} must be an integer or a sequence of integers, got {value!r}")
+        raise TypeError(f"{name} must be an integer or a sequence of integers, got {shown(value)}")
     entries = (value,) * count if isinstance(value, int) else value
     if len(entries) != count:
         raise ValueError(
-            f"{name}={value} has {len(entries)} entries for {count} pooled axes: give one "
+            f"{name}={shown(value)} has {len(entries)} entries for {count} pooled axes: give one "
             f"integer for all, or {count}"
         )
     for entry in entries:
         if not isinstance(entry, int):
-            raise TypeError(f"{name} must hold integers, got {value!r}")
+            raise TypeError(f"{name} must hold integers, got {shown(value)}")
         _bounded(entry, name, value, least)
     return tuple(entries)
 
@@ -324,11 +306,9 @@ def _each(value: Any, name: str, count: int, least: int) -> tuple[int, ...]:
 def _bounded(entry: int, name: str, value: Any, least: int) -> None:
     if entry < least:
         bound = "at least 1" if least else "0 or more"
-        raise ValueError(f"{name}={value} must be {bound}, got {entry}")
+        raise ValueError(f"{name}={shown(value)} must be {bound}, got {shown(entry)}")
     if entry > LIMIT:
-        # Python refuses to print integers of more than 4,300 digits.
-        shown = value if entry.bit_length() < 1000 else f"(2**{entry.bit_length() - 1} or more)"
-        raise ValueError(f"{name}={shown} is past the largest allowed, {LIMIT} (2**31 - 1)")
+        raise ValueError(f"{name}={shown(value)} is past the largest allowed, {LIMIT} (2**31 - 1)")
 
 
 def _paddings(
@@ -344,7 +324,7 @@ def _paddings(
             return [(0, 0)] * count
         if padding not in ("same", "same_lower"):
             raise ValueError(
-                f"padding={padding!r} is not known: use 'valid', 'same', 'same_lower', an "
+                f"padding={shown(padding)} is not known: use 'valid', 'same', 'same_lower', an "
                 "integer, one integer an axis, or one (before, after) pair an axis"
             )
         pads = []
@@ -364,7 +344,7 @@ def _paddings(
         if count == 1 and len(padding) == 2:
             hint = f"; for one axis with two sides write padding=({tuple(padding)},)"
         raise ValueError(
-            f"padding={padding} has {len(padding)} entries for {count} pooled axes: give one "
+            f"padding={shown(padding)} has {len(padding)} entries for {count} pooled axes: give one "
             f"integer for all, one an axis, or one (before, after) pair an axis{hint}"
         )
     pads = []
@@ -372,7 +352,7 @@ def _paddings(
         pair = (entry, entry) if isinstance(entry, int) else entry
         if len(pair) != 2 or not all(isinstance(side, int) for side in pair):
             raise ValueError(
-                f"padding={padding} holds {entry!r}: an entry is an integer or a "
+                f"padding={shown(padding)} holds {shown(entry)}: an entry is an integer or a "
                 "(before, after) pair"
             )
         for side in pair:

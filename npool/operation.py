@@ -6,7 +6,6 @@ Everything that can be refused is refused here, before anything is allocated or 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from npool.dtypes import (
 from npool.geometry import Padding, Plan, Sizes, make_plan, plain
 from npool.layout import memory_order, readable
 from npool.reducers import REDUCERS, Reducer
+from npool.values import integer, shown
 
 __all__ = ["Operation", "operation"]
 
@@ -62,14 +62,10 @@ class Operation:
             if self.types.result.kind == "c" and source.dtype.kind != "c":
                 targets[0].imag = 0
                 targets = (targets[0].real, *targets[1:])
-            self._engine.fold(source, targets, self)
+            from npool.cpu import engine  # and with it Numba, at the first call
+
+            engine.fold(source, targets, self)
         return results.delivered()
-
-    @cached_property
-    def _engine(self) -> Any:
-        from npool.cpu import engine  # and with it Numba, at the first call
-
-        return engine
 
 
 _operations: dict[Any, Operation] = {}
@@ -159,13 +155,13 @@ def _named(reduce: str | Reducer) -> Reducer:
         return reduce
     if not isinstance(reduce, str):
         raise TypeError(
-            f"reduce must be a name or an npool.Reducer, got {reduce!r} of type "
+            f"reduce must be a name or an npool.Reducer, got {shown(reduce)} of type "
             f"{type(reduce).__name__}"
         )
     found = REDUCERS.get(reduce)
     if found is None:
         raise ValueError(
-            f"reduce={reduce!r} is not known: use one of {', '.join(REDUCERS)}, or a Reducer"
+            f"reduce={shown(reduce)} is not known: use one of {', '.join(REDUCERS)}, or a Reducer"
         )
     return found
 
@@ -174,8 +170,12 @@ def _types(
     reducer: Reducer, dtype: np.dtype[Any], wanted: DTypeLike | None, rounding: str
 ) -> Types:
     averages = reducer is REDUCERS["avg"]
+    if not isinstance(rounding, str):
+        raise TypeError(f"rounding must be one of {', '.join(ROUNDINGS)}, got {shown(rounding)}")
     if rounding not in ROUNDINGS:
-        raise ValueError(f"rounding={rounding!r} is not known: use one of {', '.join(ROUNDINGS)}")
+        raise ValueError(
+            f"rounding={shown(rounding)} is not known: use one of {', '.join(ROUNDINGS)}"
+        )
     if dtype.kind == "c" and not reducer.complex_parts:
         raise TypeError(
             f"{reducer.name!r} of {dtype} is not defined: complex arrays have sum and avg; pool "
@@ -186,7 +186,7 @@ def _types(
     if wanted is not None:
         if not averages and reducer.result != "sum":
             raise ValueError(
-                f"dtype={wanted!r} is for sums and averages; {reducer.name!r} of {dtype} gives "
+                f"dtype={shown(wanted)} is for sums and averages; {reducer.name!r} of {dtype} gives "
                 f"{result}: convert the result with astype"
             )
         result = _wanted(wanted, dtype)
@@ -205,7 +205,9 @@ def _wanted(wanted: DTypeLike, dtype: np.dtype[Any]) -> np.dtype[Any]:
     result = named_dtype(wanted, "dtype")
     check_dtype(result, "dtype=")
     if not result.isnative:
-        raise TypeError(f"dtype={result} is not in native byte order: use {result.newbyteorder('=')}")
+        raise TypeError(
+            f"dtype={result} is not in native byte order: use {result.newbyteorder('=')}"
+        )
     if result.kind == "b":
         raise TypeError("dtype=bool cannot hold a sum or an average: use an integer or float type")
     rank = {"b": 0, "i": 0, "u": 0, "f": 1, "V": 1, "c": 2}
@@ -232,10 +234,10 @@ def _divisor(
     reducer: Reducer, count_include_pad: bool | None, divisor_override: int | None
 ) -> tuple[bool, int]:
     """``(include_pad, divisor)``, the divisor 0 where the taps are counted."""
-    if reducer.finish is None and not (count_include_pad is None and divisor_override is None):
+    if not reducer.divides and not (count_include_pad is None and divisor_override is None):
         raise ValueError(
-            f"count_include_pad and divisor_override are for averages; {reducer.name!r} divides "
-            "by nothing: leave them out"
+            f"count_include_pad and divisor_override are for averages; {reducer.name!r} has no "
+            "divisor to change: leave them out"
         )
     if count_include_pad is None:
         include_pad = reducer.counts_padding
@@ -243,13 +245,11 @@ def _divisor(
         include_pad = arrays.check_flag("count_include_pad", count_include_pad)
     if divisor_override is None:
         return include_pad, 0
-    if isinstance(divisor_override, (bool, np.bool_)) or not hasattr(divisor_override, "__index__"):
-        raise TypeError(f"divisor_override must be an integer or None, got {divisor_override!r}")
-    divisor = divisor_override.__index__()
+    divisor = integer(divisor_override, "divisor_override")
     if divisor == 0:
         raise ValueError("divisor_override=0 would divide by zero: use another integer, or None")
     if abs(divisor) > 2**62:
-        raise ValueError(f"divisor_override={divisor} is past the largest allowed, 2**62")
+        raise ValueError(f"divisor_override={shown(divisor)} is past the largest allowed, 2**62")
     return include_pad, divisor
 
 

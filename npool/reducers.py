@@ -13,21 +13,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from npool.dtypes import RULES, check_dtype, is_half, named_dtype
-from npool.scalars import (
-    absolute,
-    exp,
-    isnan,
-    log,
-    maximum,
-    minimum,
-    power,
-    select,
-    sqrt,
-)
+from npool.scalars import absolute, exp, isnan, log, maximum, minimum, power, select, sqrt
+from npool.values import shown
 
 __all__ = ["REDUCERS", "Reducer", "lp", "torch_lp"]
 
+_ENDS = ("lowest", "highest")
 #: The most scalars that an accumulator may hold, and the most run-time numbers.
 MAX_PARTS, MAX_PARAMS = 4, 2
 
@@ -101,49 +95,75 @@ class Reducer:
     positions: Callable[[Any, Any], Any] | None = field(default=None, repr=False)
     #: Whether padding counts in `count` unless the caller says otherwise.
     counts_padding: bool = False
+    #: Whether `count` is a divisor that count_include_pad and divisor_override may change.
+    divides: bool = False
     #: Whether complex input may be reduced part by part.
     complex_parts: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise TypeError(f"name must be a non-empty string, got {self.name!r}")
+            raise TypeError(f"name must be a non-empty string, got {shown(self.name)}")
         for what in ("combine", "lift", "finish"):
             part = getattr(self, what)
             if not callable(part) and not (part is None and what != "combine"):
                 raise TypeError(
-                    f"{what} of reducer {self.name!r} must be a function of scalars, got {part!r}"
+                    f"{what} of reducer {self.name!r} must be a function of scalars, got "
+                    f"{shown(part)}"
                 )
-        if len(self.params) > MAX_PARAMS or not all(
-            isinstance(p, (int, float)) for p in self.params
-        ):
-            raise ValueError(
-                f"params of reducer {self.name!r} must be at most {MAX_PARAMS} numbers, got "
-                f"{self.params!r}"
-            )
         parts = self.identity if isinstance(self.identity, tuple) else (self.identity,)
         if not 1 <= len(parts) <= MAX_PARTS:
             raise ValueError(
                 f"identity of reducer {self.name!r} has {len(parts)} parts: an accumulator "
                 f"holds 1 to {MAX_PARTS}"
             )
+        if len(parts) > 1 and self.finish is None:
+            raise ValueError(
+                f"reducer {self.name!r} has an accumulator of {len(parts)} parts and no finish: "
+                "give finish=lambda a, count: ... to make one result of them"
+            )
         for part in parts:
-            if not isinstance(part, (int, float)) and not (
-                isinstance(part, str) and part in ("lowest", "highest")
-            ):
+            if not _is_number(part) and not (isinstance(part, str) and part in _ENDS):
                 raise TypeError(
                     f"identity of reducer {self.name!r} must be a number, 'lowest' or "
-                    f"'highest' (or a tuple of these), got {part!r}"
+                    f"'highest' (or a tuple of these), got {shown(part)}"
+                )
+        if not isinstance(self.params, tuple) or not all(map(_is_number, self.params)):
+            raise TypeError(
+                f"params of reducer {self.name!r} must be a tuple of numbers, got "
+                f"{shown(self.params)}"
+            )
+        if len(self.params) > MAX_PARAMS:
+            raise ValueError(
+                f"params of reducer {self.name!r} must be at most {MAX_PARAMS} numbers, got "
+                f"{len(self.params)}"
+            )
+        object.__setattr__(self, "params", tuple(_norm(p) for p in self.params))
+        for what in ("idempotent", "selects", "counts_padding", "divides", "complex_parts"):
+            if not isinstance(getattr(self, what), bool):
+                raise TypeError(
+                    f"{what} of reducer {self.name!r} must be True or False, got "
+                    f"{shown(getattr(self, what))}"
                 )
         for what in ("accumulator", "result"):
-            rule = getattr(self, what)
-            if rule not in RULES:
-                given = named_dtype(rule, what)
-                check_dtype(given, f"{what} of reducer {self.name!r}")
-                if given.kind == "c" or is_half(given):
-                    raise TypeError(
-                        f"{what} of reducer {self.name!r} cannot be {given}: use a real type of at "
-                        f"least 32 bits, an integer type, or a rule ({', '.join(RULES)})"
-                    )
+            object.__setattr__(self, what, self._rule(what))
+
+    def _rule(self, what: str) -> str:
+        rule = getattr(self, what)
+        if isinstance(rule, str) and rule in RULES:
+            return rule
+        if not isinstance(rule, (str, type, np.dtype)):
+            raise TypeError(
+                f"{what} of reducer {self.name!r} must be the name of a rule "
+                f"({', '.join(RULES)}) or a dtype, got {shown(rule)}"
+            )
+        given = named_dtype(rule, what)
+        check_dtype(given, f"{what} of reducer {self.name!r}")
+        if given.kind == "c" or is_half(given) or not given.isnative:
+            raise TypeError(
+                f"{what} of reducer {self.name!r} cannot be {given}: use a real type of at "
+                f"least 32 bits, an integer type, or a rule ({', '.join(RULES)})"
+            )
+        return given.name
 
     @property
     def parts(self) -> int:
@@ -227,11 +247,12 @@ def _merge_moments(a: Any, b: Any) -> Any:
 
 
 def _variance(a: Any, count: Any) -> Any:
-    return a[2] / a[0]
+    # The mean less itself is NaN where the window holds an infinity, as in numpy.var.
+    return (a[2] + (a[1] - a[1])) / a[0]
 
 
 def _deviation(a: Any, count: Any) -> Any:
-    return sqrt(a[2] / a[0])
+    return sqrt((a[2] + (a[1] - a[1])) / a[0])
 
 
 def _exponent(x: Any) -> Any:
@@ -296,17 +317,19 @@ def lp(norm_type: float) -> Reducer:
     p = _norm(norm_type)
     if not 0 < p < math.inf:
         hint = ": for p = inf use reduce='absmax'" if p == math.inf else ""
-        raise ValueError(f"norm_type={norm_type} must be a finite number above 0{hint}")
+        raise ValueError(f"norm_type={shown(norm_type)} must be a finite number above 0{hint}")
     return _lp(p)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
 def _norm(norm_type: float) -> float:
-    if isinstance(norm_type, (str, bytes, bool)):
-        raise TypeError(f"norm_type must be a number, got {norm_type!r}")
+    if not _is_number(norm_type):
+        raise TypeError(f"norm_type must be a number, got {shown(norm_type)}")
     try:
         return float(norm_type)
-    except (TypeError, ValueError):
-        raise TypeError(f"norm_type must be a number, got {norm_type!r}") from None
     except OverflowError:
         return math.inf
 
@@ -356,9 +379,12 @@ def torch_lp(norm_type: float, taps: int) -> Reducer:
     return _torch_lp(p, float(taps))
 
 
+_DIVIDES = {"counts_padding": True, "divides": True}
+
+
 @lru_cache(maxsize=256)
 def _torch_lp(p: float, taps: float) -> Reducer:
-    parts: dict[str, Any] = {"accumulator": "float", "result": "float", "counts_padding": True}
+    parts: dict[str, Any] = {"accumulator": "float", "result": "float"} | _DIVIDES
     if p == 2:
         return Reducer(
             "torch_lp", _add, 0, _torch_square, _torch_square_root, params=(taps,), **parts
@@ -371,58 +397,122 @@ REDUCERS: dict[str, Reducer] = {
     reducer.name: reducer
     for reducer in (
         Reducer(
-            "max", maximum, "lowest",
-            accumulator="same", result="same", idempotent=True, selects=True,
-            positions=_first_max, summary="the largest element; NaN if there is one",
+            "max",
+            maximum,
+            "lowest",
+            accumulator="same",
+            result="same",
+            idempotent=True,
+            selects=True,
+            positions=_first_max,
+            summary="the largest element; NaN if there is one",
         ),
         Reducer(
-            "min", minimum, "highest",
-            accumulator="same", result="same", idempotent=True, selects=True,
-            positions=_first_min, summary="the smallest element; NaN if there is one",
+            "min",
+            minimum,
+            "highest",
+            accumulator="same",
+            result="same",
+            idempotent=True,
+            selects=True,
+            positions=_first_min,
+            summary="the smallest element; NaN if there is one",
         ),
         Reducer(
-            "avg", _add, 0, finish=_divide,
-            accumulator="float", result="float", counts_padding=True, complex_parts=True,
+            "avg",
+            _add,
+            0,
+            finish=_divide,
+            accumulator="float",
+            result="float",
+            counts_padding=True,
+            divides=True,
+            complex_parts=True,
             summary="the mean of the window; padding counts unless told otherwise",
         ),
         Reducer("sum", _add, 0, complex_parts=True, summary="the sum, in numpy.sum's type"),
         lp(2),
         Reducer(
-            "any", _or, 0, lift=_nonzero,
-            accumulator="bool", result="bool", idempotent=True,
+            "any",
+            _or,
+            0,
+            lift=_nonzero,
+            accumulator="bool",
+            result="bool",
+            idempotent=True,
             summary="whether any element is nonzero (NaN is)",
         ),
         Reducer(
-            "all", _and, 1, lift=_nonzero,
-            accumulator="bool", result="bool", idempotent=True,
+            "all",
+            _and,
+            1,
+            lift=_nonzero,
+            accumulator="bool",
+            result="bool",
+            idempotent=True,
             summary="whether every element is nonzero",
         ),
         Reducer("prod", _multiply, 1, summary="the product, in numpy.prod's type"),
         Reducer(
-            "range", _widen, ("lowest", "highest"), lift=_bounds, finish=_spread,
-            accumulator="same", result="unsigned", idempotent=True,
+            "range",
+            _widen,
+            ("lowest", "highest"),
+            lift=_bounds,
+            finish=_spread,
+            accumulator="same",
+            result="unsigned",
+            idempotent=True,
             summary="max - min; exact for integers, whose result is unsigned",
         ),
         Reducer(
-            "absmax", maximum, 0, lift=absolute,
-            accumulator="unsigned", result="unsigned", idempotent=True,
+            "absmax",
+            maximum,
+            0,
+            lift=absolute,
+            accumulator="unsigned",
+            result="unsigned",
+            idempotent=True,
             summary="the largest |x|; exact for integers, whose result is unsigned",
         ),
         Reducer(
-            "rms", _add, 0, lift=_square, finish=_root_mean,
-            accumulator="wide", result="float", summary="the root of the mean square",
+            "rms",
+            _add,
+            0,
+            lift=_square,
+            finish=_root_mean,
+            accumulator="wide",
+            result="float",
+            summary="the root of the mean square",
         ),
         Reducer(
-            "var", _merge_moments, (0, 0, 0), lift=_moment, finish=_variance,
-            accumulator="wide", result="float", summary="the variance, with divisor n",
+            "var",
+            _merge_moments,
+            (0, 0, 0),
+            lift=_moment,
+            finish=_variance,
+            accumulator="wide",
+            result="float",
+            summary="the variance, with divisor n",
         ),
         Reducer(
-            "std", _merge_moments, (0, 0, 0), lift=_moment, finish=_deviation,
-            accumulator="wide", result="float", summary="the standard deviation, divisor n",
+            "std",
+            _merge_moments,
+            (0, 0, 0),
+            lift=_moment,
+            finish=_deviation,
+            accumulator="wide",
+            result="float",
+            summary="the standard deviation, divisor n",
         ),
         Reducer(
-            "logsumexp", _merge_exponents, ("lowest", 0), lift=_exponent, finish=_log_total,
-            accumulator="wide", result="float", summary="log Σ exp(x), which never overflows",
+            "logsumexp",
+            _merge_exponents,
+            ("lowest", 0),
+            lift=_exponent,
+            finish=_log_total,
+            accumulator="wide",
+            result="float",
+            summary="log Σ exp(x), which never overflows",
         ),
     )
 }

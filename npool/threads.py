@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from npool.values import integer, shown
+
 __all__ = ["get_num_threads", "num_threads", "set_num_threads"]
 
 MOST = 1024
@@ -15,11 +17,9 @@ _local: ContextVar[int | None] = ContextVar("npool_num_threads", default=None)
 
 
 def _checked(n: int) -> int:
-    if isinstance(n, bool) or not hasattr(n, "__index__"):
-        raise TypeError(f"the number of threads must be an integer, got {n!r}")
-    n = n.__index__()
+    n = integer(n, "the number of threads")
     if not 1 <= n <= MOST:
-        raise ValueError(f"the number of threads must lie in 1 to {MOST}, got {n}")
+        raise ValueError(f"the number of threads must lie in 1 to {MOST}, got {shown(n)}")
     return n
 
 

@@ -31,7 +31,8 @@ def as_samples(result: np.ndarray, target: np.dtype[Any]) -> np.ndarray:
         raise Refusal(f"--dtype {target} is no type of image samples: use uint8, uint16 or float32")
     bounds = np.iinfo(target)
     if result.dtype.kind == "b":
-        return result.astype(target) * target.type(bounds.max)
+        levels: np.ndarray = result.astype(target) * target.type(bounds.max)
+        return levels
     if result.size:
         if result.dtype.kind not in "iu":
             result = np.rint(result)

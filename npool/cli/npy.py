@@ -16,7 +16,7 @@ from npool.cli.operation import Operation
 from npool.cli.output import Output
 from npool.cli.progress import Reporter
 from npool.cli.refusal import Refusal, one_line
-from npool.cli.source import Source, map_array, read_at_once, write_header, write_values
+from npool.cli.source import Order, Source, map_array, read_at_once, write_header, write_values
 from npool.cli.tiles import Piece, pieces, tile
 from npool.geometry import Plan
 
@@ -72,7 +72,8 @@ def _read_header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], Any, np.
         ) from None
     if any(size < 0 or isinstance(size, bool) for size in shape):
         raise Refusal(f"{path}: its header gives the shape {shape}: save it again")
-    return shape, "F" if fortran and len(shape) > 1 else "C", dtype, file.tell()
+    order: Order = "F" if fortran and len(shape) > 1 else "C"
+    return shape, order, dtype, file.tell()
 
 
 def _element(dtype: np.dtype[Any], wanted: str | None, path: Path) -> np.dtype[Any]:
@@ -213,7 +214,7 @@ def _renumbered(where: np.ndarray, plan: Plan, inputs: tuple[slice, ...]) -> np.
 def write_npy(file: IO[bytes], values: np.ndarray) -> None:
     """Write an array that is in memory as a `.npy` file in its own memory order."""
     fortran = values.flags.f_contiguous and not values.flags.c_contiguous
-    order = "F" if fortran else "C"
+    order: Order = "F" if fortran else "C"
     write_header(file, values.shape, values.dtype, order)
     write_values(file, values, order)
 

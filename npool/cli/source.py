@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from npool.cli.output import Output
 from npool.cli.refusal import Refusal
 from npool.cli.tiles import Tiling
 
-__all__ = ["Source", "map_array", "read_at_once", "write_header", "write_values"]
+__all__ = ["Order", "Source", "map_array", "read_at_once", "write_header", "write_values"]
 
+Order = Literal["C", "F"]
 #: Seconds between two releases of a window that does not fit in memory. A core reads a few
 #: dozen MiB from a map in that time.
 _RELEASE_EVERY = 0.004
@@ -30,7 +31,7 @@ class Source:
     """An array that lies in a file, and its map. `order` is the file's, ``"C"`` or ``"F"``."""
 
     array: np.ndarray
-    order: str
+    order: Order
     map: mmap.mmap | None
 
     @property
@@ -45,7 +46,7 @@ class Source:
 
 
 def map_array(
-    file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any], order: str, offset: int
+    file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any], order: Order, offset: int
 ) -> Source:
     """Map the array that begins `offset` bytes into `file`, which must hold all of it."""
     whole = mmap.mmap(file.fileno(), offset + prod(shape) * dtype.itemsize, access=mmap.ACCESS_READ)

@@ -8,6 +8,7 @@ code refers to.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import types
@@ -19,7 +20,6 @@ import numba
 import numpy as np
 from numba import types as nb
 from numba.core import config
-from numba.core.errors import NumbaError
 
 from npool.cpu import cache, interpreted, lanes, parts, schedule, tiles
 from npool.cpu.digest import digest
@@ -34,6 +34,11 @@ else:
 __all__ = ["Loops", "driver", "gatherer", "loops", "storage"]
 
 _lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # As for Numba's own lock (npool.cpu.workers): a child must not inherit this one taken.
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 _INT64_MAX = np.int64(2**63 - 1)
 _I = nb.int64
 
@@ -55,9 +60,7 @@ def storage(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.uint16) if is_half(dtype) else dtype
 
 
-def _compiled(
-    template: Callable[..., Any], space: dict[str, Any], name: str | None
-) -> Any:
+def _compiled(template: Callable[..., Any], space: dict[str, Any], name: str | None) -> Any:
     """`template` bound in `space` and compiled for integer arguments; `name`, for the cache."""
     function = types.FunctionType(template.__code__, space, template.__name__)
     function.__qualname__ = f"{template.__name__}-{name}" if name else template.__name__
@@ -103,12 +106,12 @@ def driver() -> Any:
             ("call_store", lanes.store_run), ("call_gather", lanes.gather),
         ):  # fmt: skip
             space[caller] = instructions.caller(_arguments(template))
-        for template in (
+        for part in (
             tiles.advance, tiles.fold_rows, tiles.fold_source, tiles.fetch_tile, tiles.shifted,
             tiles.flat_fold, tiles.reduce_tile, tiles.run_at, tiles.store_tile,
         ):  # fmt: skip
-            function = types.FunctionType(template.__code__, space, template.__name__)
-            space[template.__name__] = instructions.jit(function)
+            function = types.FunctionType(part.__code__, space, part.__name__)
+            space[part.__name__] = instructions.jit(function)
         drive = types.FunctionType(tiles.drive.__code__, space, "drive")
         dispatcher = instructions.jit(drive, entry=True)
         if config.DISABLE_JIT:
@@ -156,25 +159,29 @@ def loops(
             code, complete = digest(reducer)
             placed = "none" if positions is None else positions.name
             name = f"{code}-{dtype.name}-{accumulator.name}-{result.name}-{placed}"
-            found = _loops.get(name)
+            # A digest that is not complete may be that of other code as well: not shared.
+            found = _loops.get(name) if complete else None
             if found is None:
                 try:
                     found = _bind(
                         reducer, dtype, accumulator, result, positions, name if complete else None
                     )
-                except NumbaError as error:
+                except ValueError:  # an identity that does not fit
+                    raise
+                except Exception as error:  # NumbaError, and what Numba lets slip
                     raise TypeError(_refusal(reducer, dtype, error)) from error
-                _loops[name] = found
+                if complete:
+                    _loops[name] = found
             _loops[key] = found
     return found
 
 
-def _refusal(reducer: Reducer, dtype: np.dtype[Any], error: NumbaError) -> str:
+def _refusal(reducer: Reducer, dtype: np.dtype[Any], error: Exception) -> str:
     """One line for Numba's forty."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
-    telling = ("Unknown", "Cannot", "No implementation", "not supported", "Untyped", "Invalid")
-    reason = next((line for line in reversed(lines) if line.startswith(telling)), lines[-1])
+    telling = re.compile("Unknown|Cannot|No impl|Untyped|Invalid|NameError|Unsupported|.* too many")
+    reason = next((line for line in reversed(lines) if telling.match(line)), (lines or ["?"])[-1])
     return (
         f"reducer {reducer.name!r} does not compile for {dtype}: {reason[:200]}. Its functions "
         "must take and return scalars that Numba knows: combine(a, b), lift(x), finish(a, count)"
@@ -228,10 +235,13 @@ def _bind(
         return instructions.jit(function)
 
     same = bound(parts.same)
+    nonzero = bound(parts.nonzero)
     space["cast"] = to_float if floating and not placed else same
+    space["keep"] = nonzero if accumulator.kind == "b" else same
     space["cast_count"] = to_float if floating else same
     space["decode"] = instructions.DECODERS.get((dtype.name, form), same)
-    space["encode"] = instructions.ENCODERS.get((result.name, form), same)
+    encode = nonzero if result.kind == "b" else same
+    space["encode"] = instructions.ENCODERS.get((result.name, form), encode)
     for word in ("cut_columns", "cut_params", "cut_source"):
         space[word] = bound(getattr(parts, word))
     space["cut"] = bound(parts.CUT[len(held)])
@@ -246,7 +256,7 @@ def _bind(
         space["finish"] = bound(parts.finish_placed)
         get = bound(parts.get_placed)
     else:
-        combine = parts.combine_one if single else parts.combine_many
+        combine = parts.COMBINE[reducer.parts]
         space["combine"] = bound(combine, part_combine=_part(reducer.combine))
         if not single:
             space["cast_parts"] = bound(parts.CAST[reducer.parts])
@@ -294,7 +304,8 @@ def _identity(
     for t, part in zip(held, given, strict=False):
         number = value(part)
         try:
-            typed = t.type(number)
+            with np.errstate(over="ignore"):
+                typed = t.type(number)
         except (OverflowError, ValueError):
             typed = None
         if typed is None or (typed != number and number == number):

@@ -13,6 +13,9 @@ from npool.reducers import Reducer
 
 __all__ = ["digest"]
 
+#: Modules whose functions and types are taken at their name.
+_FIXED = frozenset({"builtins", "math", "cmath", "numpy", scalars.__name__})
+
 
 def digest(reducer: Reducer) -> tuple[str, bool]:
     """A name for what a kernel takes from `reducer`, and whether it is complete.
@@ -33,6 +36,7 @@ class _Walk:
         self.hash = hashlib.sha256()
         self.complete = True
         self.seen: set[int] = set()
+        self.space: dict[str, Any] = {}
 
     def say(self, text: str) -> None:
         self.hash.update(text.encode() + b"\0")
@@ -43,24 +47,29 @@ class _Walk:
             if id(value) in self.seen or value.__module__ == scalars.__name__:
                 return
             self.seen.add(id(value))
-            self.code(value.__code__, value.__globals__)
+            outer, self.space = self.space, value.__globals__
+            self.code(value.__code__, self.space)
+            self.space = outer
             for cell in value.__closure__ or ():
                 self.add(cell.cell_contents)
             self.add(value.__defaults__)
             self.add(tuple(sorted((value.__kwdefaults__ or {}).items())))
         elif isinstance(value, types.CodeType):
-            self.code(value, {})
+            self.code(value, self.space)
         elif isinstance(value, (tuple, frozenset)):
             self.say(f"{type(value).__name__} {len(value)}")
             for entry in value if isinstance(value, tuple) else sorted(value, key=repr):
                 self.add(entry)
         elif isinstance(value, types.ModuleType):
-            self.say(f"module {value.__name__}")
-        elif value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
-            self.say(f"{type(value).__name__} {value!r}")
-        elif isinstance(value, (np.generic, np.dtype)):
-            self.say(f"{type(value).__name__} {value!r}")
-        elif isinstance(value, (types.BuiltinFunctionType, type, np.ufunc)):
+            # Only what these hold is known not to change.
+            self.complete &= value.__name__ in _FIXED
+            self.say(f"module {value.__name__} {value.__name__ in _FIXED or id(value)}")
+        elif (
+            value is None
+            or isinstance(value, (bool, int, float, complex, str, bytes))
+            or isinstance(value, (np.generic, np.dtype, types.BuiltinFunctionType, np.ufunc))
+            or (isinstance(value, type) and value.__module__ in _FIXED)
+        ):
             self.say(f"{type(value).__name__} {value!r}")
         else:
             self.complete = False
@@ -68,6 +77,8 @@ class _Walk:
 
     def code(self, body: types.CodeType, space: dict[str, Any]) -> None:
         self.hash.update(body.co_code)
+        self.say(f"{body.co_flags} {body.co_argcount} {body.co_kwonlyargcount}")
+        self.add((body.co_varnames, body.co_freevars, body.co_cellvars))
         self.add(body.co_consts)
         for name in body.co_names:
             self.say(name)

@@ -32,7 +32,7 @@ def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) 
     """
     out = outs[0]
     placed = len(outs) == 2
-    laid, template, params = _prepared(operation, x.strides, out.strides, x.dtype, out.dtype)
+    laid, template, _ = _prepared(operation, x.strides, out.strides, x.dtype, out.dtype)
     env = template.copy()
     env[0] = x.__array_interface__["data"][0]
     env[1] = out.__array_interface__["data"][0]

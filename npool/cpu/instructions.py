@@ -29,10 +29,7 @@ def jit(function: Callable[..., Any], entry: bool = False) -> Any:
     Only an `entry` is called from Python; the rest need no wrappers for it.
     """
     return numba.njit(
-        nogil=True,
-        error_model="numpy",
-        no_cpython_wrapper=not entry,
-        no_cfunc_wrapper=True,
+        nogil=True, error_model="numpy", no_cpython_wrapper=not entry, no_cfunc_wrapper=True
     )(function)
 
 
@@ -56,8 +53,7 @@ def _extreme(op: str) -> Any:
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             x, y = (
-                context.cast(builder, v, t, kind)
-                for v, t in zip(args, signature.args, strict=True)
+                context.cast(builder, v, t, kind) for v, t in zip(args, signature.args, strict=True)
             )
             # x op y ? x : y becomes maxps/vpmaxub...; it yields y where either is NaN, so
             # only a NaN x needs a second select.
@@ -275,9 +271,7 @@ def half_to_bits(f):  # type: ignore[no-untyped-def]
     odd = np.uint32((rest >> np.uint32(13)) & np.uint32(1))
     normal = np.uint32((rest - np.uint32(0x38000000) + np.uint32(0xFFF) + odd) >> np.uint32(13))
     # Subnormal results: adding 0.5 lets the adder align and round the mantissa.
-    small = np.uint32(
-        bits_of_float(float_of_bits(rest) + np.float32(0.5)) - np.uint32(0x3F000000)
-    )
+    small = np.uint32(bits_of_float(float_of_bits(rest) + np.float32(0.5)) - np.uint32(0x3F000000))
     value = select(rest < np.uint32(0x38800000), small, normal)
     value = select(rest >= np.uint32(0x477FF000), np.uint32(0x7C00), value)
     value = select(rest > np.uint32(0x7F800000), np.uint32(0x7E00), value)

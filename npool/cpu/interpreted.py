@@ -34,8 +34,8 @@ class _Memory:
     def __init__(self, at: int, n: int, dtype: np.dtype[Any]) -> None:
         dtype = np.dtype(dtype)
         self.dtype, self.n = dtype, n
-        raw = (ctypes.c_uint8 * (n * dtype.itemsize)).from_address(int(at)) if n else b""
-        self.array: NDArray[Any] = np.frombuffer(raw, dtype)
+        raw = (ctypes.c_uint8 * (n * dtype.itemsize)).from_address(int(at))
+        self.array: NDArray[Any] = np.ctypeslib.as_array(raw).view(dtype)
 
     def __getitem__(self, i: int) -> Any:
         if not 0 <= i < self.n:

@@ -16,9 +16,7 @@ place or at that same index: only then does LLVM see that they do not overlap an
 # mypy: disable-error-code="name-defined,no-untyped-def"
 
 
-def rows(
-    dst, cap, at, src, o0, o1, o2, o3, cols, p0, p1, p2, p3, params, taps, fresh, n
-):
+def rows(dst, cap, at, src, o0, o1, o2, o3, cols, p0, p1, p2, p3, params, taps, fresh, n):
     """Fold `taps` (1 to 4) rows of `src` of length `n` into the row of `dst` at `at`.
 
     `fresh` overwrites that row, else it is combined with. Rows start at o0...o3; p0...p3 are
@@ -76,14 +74,15 @@ def fill(dst, cap, at, n):
         put(d, i, IDENTITY)
 
 
-def store_run(
-    out, positions, at, across, within, src, cap, start, step, inner, n, count, params
-):
+def store_run(out, positions, at, across, within, src, cap, start, step, inner, n, count, params):
     """Finish `n` accumulators of `src`, `inner` elements each and `step` apart, into `out`."""
     q = cut_params(params)
     total = cast_count(count)
-    if step == 1 and (inner == 1 or across == inner) and (within == 1 or inner == 1) and (
-        across == 1 or inner > 1
+    if (
+        step == 1
+        and (inner == 1 or across == inner)
+        and (within == 1 or inner == 1)
+        and (across == 1 or inner > 1)
     ):
         m = n * inner
         d = cut_out(out, positions, at, m)

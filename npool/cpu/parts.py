@@ -15,10 +15,7 @@ def cut1(base, cap, o, n):
 
 
 def cut2(base, cap, o, n):
-    return (
-        view(base + o * ITEM0, n, DTYPE0),
-        view(base + cap * PART1 + o * ITEM1, n, DTYPE1),
-    )
+    return (view(base + o * ITEM0, n, DTYPE0), view(base + cap * PART1 + o * ITEM1, n, DTYPE1))
 
 
 def cut3(base, cap, o, n):
@@ -118,16 +115,23 @@ TAKE: dict[int, Any] = {1: take1, 2: take2, 3: take3, 4: take4}
 PUT: dict[int, Any] = {1: put1, 2: put2, 3: put3, 4: put4}
 
 
+def nonzero(x):
+    return x != 0
+
+
 def cast2(v):
-    return (cast(v[0]), cast(v[1]))
+    p, q = v
+    return (cast(p), cast(q))
 
 
 def cast3(v):
-    return (cast(v[0]), cast(v[1]), cast(v[2]))
+    p, q, r = v
+    return (cast(p), cast(q), cast(r))
 
 
 def cast4(v):
-    return (cast(v[0]), cast(v[1]), cast(v[2]), cast(v[3]))
+    p, q, r, s = v
+    return (cast(p), cast(q), cast(r), cast(s))
 
 
 CAST: dict[int, Any] = {2: cast2, 3: cast3, 4: cast4}
@@ -142,24 +146,36 @@ def combine_one(a, b):
     return (part_combine(a[0], b[0]),)
 
 
-def combine_many(a, b):
-    return part_combine(a, b)
+# Unpacking refuses a combine or lift that returns another number of parts.
+def combine_two(a, b):
+    p, q = part_combine(a, b)
+    return (p, q)
+
+
+def combine_three(a, b):
+    p, q, r = part_combine(a, b)
+    return (p, q, r)
+
+
+def combine_four(a, b):
+    p, q, r, s = part_combine(a, b)
+    return (p, q, r, s)
 
 
 def lift_plain(x, params):
-    return (cast(x),)
+    return (keep(cast(x)),)
 
 
 def lift_one0(x, params):
-    return (part_lift(cast(x)),)
+    return (keep(part_lift(cast(x))),)
 
 
 def lift_one1(x, params):
-    return (part_lift(cast(x), cast(params[0])),)
+    return (keep(part_lift(cast(x), cast(params[0]))),)
 
 
 def lift_one2(x, params):
-    return (part_lift(cast(x), cast(params[0]), cast(params[1])),)
+    return (keep(part_lift(cast(x), cast(params[0]), cast(params[1]))),)
 
 
 def lift_many0(x, params):
@@ -207,11 +223,20 @@ def finish_placed(a, count, params):
     return (encode(a[0]), select(a[1] == NO_PLACE, -1, a[1]))
 
 
+COMBINE: dict[int, Any] = {1: combine_one, 2: combine_two, 3: combine_three, 4: combine_four}
 LIFT: dict[tuple[bool, int], Any] = {
-    (True, 0): lift_one0, (True, 1): lift_one1, (True, 2): lift_one2,
-    (False, 0): lift_many0, (False, 1): lift_many1, (False, 2): lift_many2,
+    (True, 0): lift_one0,
+    (True, 1): lift_one1,
+    (True, 2): lift_one2,
+    (False, 0): lift_many0,
+    (False, 1): lift_many1,
+    (False, 2): lift_many2,
 }
 FINISH: dict[tuple[bool, int], Any] = {
-    (True, 0): finish_one0, (True, 1): finish_one1, (True, 2): finish_one2,
-    (False, 0): finish_many0, (False, 1): finish_many1, (False, 2): finish_many2,
+    (True, 0): finish_one0,
+    (True, 1): finish_one1,
+    (True, 2): finish_one2,
+    (False, 0): finish_many0,
+    (False, 1): finish_many1,
+    (False, 2): finish_many2,
 }

@@ -81,6 +81,11 @@ class _Dim:
         return (self.kernel - 1) * self.dilation + 1
 
     @property
+    def is_far_wider(self) -> bool:
+        """Whether the window dwarfs the input, so that nearly all it sees is padding."""
+        return self.span > 4 * self.length + 4096
+
+    @property
     def overlap(self) -> float:
         """Windows that an element lies in, about."""
         return 1.0 if self.out == 1 else max(1.0, self.kernel / self.stride)
@@ -231,8 +236,16 @@ def _dimensions(
         else:
             dims.append(
                 _Dim(
-                    n, w.out, w.kernel, w.stride, w.dilation, w.before, place=places[axis],
-                    pooled=True, runs=w.runs(include_pad) if counted else (), **strides,
+                    n,
+                    w.out,
+                    w.kernel,
+                    w.stride,
+                    w.dilation,
+                    w.before,
+                    place=places[axis],
+                    pooled=True,
+                    runs=w.runs(include_pad) if counted else (),
+                    **strides,
                 )  # fmt: skip
             )
     if pair > 1:
@@ -261,6 +274,10 @@ def _choose_modes(dims: list[_Dim], inner: int) -> int:
     """Set each dimension's mode; return the segment length of the row, 0 if it has none."""
     row = dims[-1]
     segment = 0
+    if row.pooled and row.is_far_wider:
+        # Its padding does not fit any scratch: each tap is fetched as a row of its own.
+        dims.append(_Dim(1, 1, in_stride=1, out_stride=1))
+        row = dims[-1]
     if row.pooled:
         row.mode = FLAT
         if row.dilation == 1 and row.kernel >= 16 and row.overlap < 2:
@@ -272,7 +289,9 @@ def _choose_modes(dims: list[_Dim], inner: int) -> int:
     for dim in dims[:-1]:
         if not dim.pooled:
             continue
-        if overlap * dim.overlap <= 4 and not (short and dim.stride == 1 and dim.overlap > 1):
+        if dim.is_far_wider or (
+            overlap * dim.overlap <= 4 and not (short and dim.stride == 1 and dim.overlap > 1)
+        ):
             overlap *= dim.overlap
             dim.mode = FUSED
         elif dim.stride > 1 and dim.kernel <= 4 * dim.stride:
@@ -286,7 +305,9 @@ def _choose_tiles(dims: list[_Dim], inner: int, segment: int, width: int) -> Non
     """Halve the tile where that costs least until it fits its cache."""
     for dim in dims:
         dim.tile = dim.out
-    budget = LARGE_TILE if any(d.halo >= 4 for d in dims[:-1]) or dims[-1].halo >= 64 else SMALL_TILE
+    budget = (
+        LARGE_TILE if any(d.halo >= 4 for d in dims[:-1]) or dims[-1].halo >= 64 else SMALL_TILE
+    )
 
     def size() -> int:
         return prod(dim.extent(dim.tile, segment) for dim in dims) * inner * width

@@ -125,14 +125,34 @@ def fetch_tile(env, dims, head, work, lists):
                 call_fill(env[FILL], env[A], cap, to + before + m, room * inner - before - m)
             if pieces > 0:
                 fold_source(
-                    env, dims, head, work, lists, to + before, offset + low * stride,
-                    place + low * each, fused, pieces, True, m,
+                    env,
+                    dims,
+                    head,
+                    work,
+                    lists,
+                    to + before,
+                    offset + low * stride,
+                    place + low * each,
+                    fused,
+                    pieces,
+                    True,
+                    m,
                 )
             if rest > 0:
                 low += pieces * length
                 fold_source(
-                    env, dims, head, work, lists, to, offset + low * stride,
-                    place + low * each, fused, 1, False, rest * inner,
+                    env,
+                    dims,
+                    head,
+                    work,
+                    lists,
+                    to,
+                    offset + low * stride,
+                    place + low * each,
+                    fused,
+                    1,
+                    False,
+                    rest * inner,
                 )
         advance(work[INDEX], work[EXTENT], row)
 
@@ -172,20 +192,58 @@ def fold_source(env, dims, head, work, lists, at, offset, place, fused, pieces, 
         if head[STRIDED] == 1:
             for j in range(m):
                 call_gather(
-                    env[GATHER], env[LINE], env[X], starts[j], dims[row, IN_STRIDE],
-                    head[IN_WITHIN], head[INNER], n,
+                    env[GATHER],
+                    env[LINE],
+                    env[X],
+                    starts[j],
+                    dims[row, IN_STRIDE],
+                    head[IN_WITHIN],
+                    head[INNER],
+                    n,
                 )
                 p = places[j]
                 call_rows(
-                    env[SOURCE_ROWS], target, cap, to, env[LINE], 0, 0, 0, 0, env[COLS],
-                    p, p, p, p, env[PARAMS], 1, new and j == 0, n,
+                    env[SOURCE_ROWS],
+                    target,
+                    cap,
+                    to,
+                    env[LINE],
+                    0,
+                    0,
+                    0,
+                    0,
+                    env[COLS],
+                    p,
+                    p,
+                    p,
+                    p,
+                    env[PARAMS],
+                    1,
+                    new and j == 0,
+                    n,
                 )
         else:
             fold_rows(env, env[SOURCE_ROWS], target, cap, to, env[X], lists, m, new, n)
         if apart:
             call_rows(
-                env[SCRATCH_ROWS], env[A], cap, at, env[B], 0, 0, 0, 0, env[COLS], 0, 0, 0, 0,
-                env[PARAMS], 1, False, n,
+                env[SCRATCH_ROWS],
+                env[A],
+                cap,
+                at,
+                env[B],
+                0,
+                0,
+                0,
+                0,
+                env[COLS],
+                0,
+                0,
+                0,
+                0,
+                env[PARAMS],
+                1,
+                False,
+                n,
             )
         done += m
 
@@ -198,8 +256,24 @@ def fold_rows(env, fold, dst, cap, at, src, lists, count, fresh, n):
         k = min(4, count - j)
         j1, j2, j3 = min(j + 1, count - 1), min(j + 2, count - 1), min(j + 3, count - 1)
         call_rows(
-            fold, dst, cap, at, src, starts[j], starts[j1], starts[j2], starts[j3], env[COLS],
-            places[j], places[j1], places[j2], places[j3], env[PARAMS], k, fresh and j == 0, n,
+            fold,
+            dst,
+            cap,
+            at,
+            src,
+            starts[j],
+            starts[j1],
+            starts[j2],
+            starts[j3],
+            env[COLS],
+            places[j],
+            places[j1],
+            places[j2],
+            places[j3],
+            env[PARAMS],
+            k,
+            fresh and j == 0,
+            n,
         )
         j += k
 
@@ -229,7 +303,15 @@ def reduce_tile(env, dims, head, work, lists):
                             lists[0, t] = (base + (done + t) * dims[i, DILATION]) * inner
                             lists[1, t] = 0
                         fold_rows(
-                            env, env[SCRATCH_ROWS], env[B], cap, to, env[A], lists, m, done == 0,
+                            env,
+                            env[SCRATCH_ROWS],
+                            env[B],
+                            cap,
+                            to,
+                            env[A],
+                            lists,
+                            m,
+                            done == 0,
                             inner,
                         )
                         done += m
@@ -249,8 +331,24 @@ def reduce_tile(env, dims, head, work, lists):
                     half = left // 2
                     other = at + (left - half) * inner
                     call_rows(
-                        env[SCRATCH_ROWS], env[A], cap, at, env[A], other, other, other, other,
-                        env[COLS], 0, 0, 0, 0, env[PARAMS], 1, False, half * inner,
+                        env[SCRATCH_ROWS],
+                        env[A],
+                        cap,
+                        at,
+                        env[A],
+                        other,
+                        other,
+                        other,
+                        other,
+                        env[COLS],
+                        0,
+                        0,
+                        0,
+                        0,
+                        env[PARAMS],
+                        1,
+                        False,
+                        half * inner,
                     )
                     left -= half
 
@@ -275,8 +373,24 @@ def flat_fold(env, head, kernel, shift, total):
             s1 = width * shift if taps > 2 else final
             s2 = 2 * width * shift if taps > 3 else final
             call_rows(
-                env[SCRATCH_ROWS], env[B], head[CAP], 0, env[A], 0, s1, s2, final, env[COLS],
-                0, 0, 0, 0, env[PARAMS], taps, True, last,
+                env[SCRATCH_ROWS],
+                env[B],
+                head[CAP],
+                0,
+                env[A],
+                0,
+                s1,
+                s2,
+                final,
+                env[COLS],
+                0,
+                0,
+                0,
+                0,
+                env[PARAMS],
+                taps,
+                True,
+                last,
             )
             env[A], env[B] = env[B], env[A]
         return
@@ -303,8 +417,24 @@ def shifted(env, head, dst, first, shift, taps, fresh, n):
     s2 = first + 2 * shift if taps > 2 else first
     s3 = first + 3 * shift if taps > 3 else first
     call_rows(
-        env[SCRATCH_ROWS], dst, head[CAP], 0, env[A], first, s1, s2, s3, env[COLS], 0, 0, 0, 0,
-        env[PARAMS], taps, fresh, n,
+        env[SCRATCH_ROWS],
+        dst,
+        head[CAP],
+        0,
+        env[A],
+        first,
+        s1,
+        s2,
+        s3,
+        env[COLS],
+        0,
+        0,
+        0,
+        0,
+        env[PARAMS],
+        taps,
+        fresh,
+        n,
     )
 
 
@@ -340,9 +470,20 @@ def store_tile(env, dims, head, runs, work):
             elif head[COUNTED] == 2:
                 total = head[DIVISOR]
             call_store(
-                env[STORE], env[VALUES], env[POSITIONS], target + at * across, across,
-                head[OUT_WITHIN], env[A], head[CAP], source + done * step * inner, step, inner,
-                n, total, env[PARAMS],
+                env[STORE],
+                env[VALUES],
+                env[POSITIONS],
+                target + at * across,
+                across,
+                head[OUT_WITHIN],
+                env[A],
+                head[CAP],
+                source + done * step * inner,
+                step,
+                inner,
+                n,
+                total,
+                env[PARAMS],
             )
             done += n
         advance(work[INDEX], work[SIZE], row)

@@ -93,7 +93,7 @@ def results(
     given = out if index is not None and isinstance(out, (tuple, list)) else (out,)
     if len(given) > len(dtypes):
         raise ValueError(f"out must hold {len(dtypes)} arrays (values, indices), got {len(given)}")
-    wanted: list[Array | None] = [None, None][: len(dtypes)]
+    wanted: list[Array | None] = [None for _ in dtypes]
     for i, array in enumerate(given):
         if array is not None:
             wanted[i] = _checked_out(array, shape, dtypes[i])

@@ -67,7 +67,8 @@ def check_dtype(dtype: np.dtype[Any], what: str) -> None:
 def named_dtype(value: Any, what: str) -> np.dtype[Any]:
     """`value` as a dtype; what NumPy cannot read as one is a TypeError in words."""
     try:
-        return np.dtype(value)
+        dtype: np.dtype[Any] = np.dtype(value)
+        return dtype
     except (TypeError, ValueError, SyntaxError, Warning):
         raise TypeError(f"{what}={shown(value)} is not a dtype: use one of {SUPPORTED}") from None
 

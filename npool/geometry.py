@@ -170,7 +170,8 @@ def make_plan(
                 f"{type(ceil_mode).__name__}"
             )
         ceil_mode = bool(ceil_mode)
-    return _plan(shape, kernel_size, stride, padding, dilation, ceil_mode, axes)
+    key: Any = (shape, kernel_size, stride, padding, dilation, ceil_mode, axes)
+    return _plan(*key)
 
 
 def plain(value: Any) -> bool:
@@ -255,8 +256,8 @@ def _axes_and_kernels(
             raise ValueError(
                 f"kernel_size={shown(kernel_size)} does not say which axes of the input of shape "
                 f"{shape} to pool: give one entry for each of the last axes, such as "
-                f"kernel_size=({shown(kernel_size)}, {shown(kernel_size)}); or name the axes, such as "
-                "axes=(-2, -1); or call npool.functional.max_pool2d and its kin"
+                f"kernel_size=({shown(kernel_size)}, {shown(kernel_size)}); or name the axes, such "
+                "as axes=(-2, -1); or call npool.functional.max_pool2d and its kin"
             )
         if len(kernel_size) > ndim:
             raise ValueError(
@@ -273,10 +274,8 @@ def _axes_and_kernels(
         for axis in named:
             if not -ndim <= axis < ndim:
                 raise ValueError(
-                    f"axes={shown(axes)} names axis {shown(axis)}, but the input of shape {shape} has axes "
-                    f"{-ndim} to {ndim - 1}"
-                    if ndim
-                    else f"axes={shown(axes)} names axis {shown(axis)}, but the input has no axes (shape ())"
+                    f"axes={shown(axes)} names axis {shown(axis)}, but the input of shape {shape} "
+                    + (f"has axes {-ndim} to {ndim - 1}" if ndim else "has no axes")
                 )
         picked = tuple(axis % ndim for axis in named)
         if len(set(picked)) < len(picked):
@@ -344,8 +343,8 @@ def _paddings(
         if count == 1 and len(padding) == 2:
             hint = f"; for one axis with two sides write padding=({tuple(padding)},)"
         raise ValueError(
-            f"padding={shown(padding)} has {len(padding)} entries for {count} pooled axes: give one "
-            f"integer for all, one an axis, or one (before, after) pair an axis{hint}"
+            f"padding={shown(padding)} has {len(padding)} entries for {count} pooled axes: give "
+            f"one integer for all, one an axis, or one (before, after) pair an axis{hint}"
         )
     pads = []
     for entry in padding:

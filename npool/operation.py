@@ -186,8 +186,8 @@ def _types(
     if wanted is not None:
         if not averages and reducer.result != "sum":
             raise ValueError(
-                f"dtype={shown(wanted)} is for sums and averages; {reducer.name!r} of {dtype} gives "
-                f"{result}: convert the result with astype"
+                f"dtype={shown(wanted)} is for sums and averages; {reducer.name!r} of {dtype} "
+                f"gives {result}: convert the result with astype"
             )
         result = _wanted(wanted, dtype)
         accumulator = _wider(accumulator, result)

@@ -14,6 +14,10 @@ from npool.reducers import Reducer
 __all__ = ["digest"]
 
 #: Modules whose functions and types are taken at their name.
+_CONSTANT = (
+    types.NoneType, bool, int, float, complex, str, bytes, np.generic, np.dtype, np.ufunc,
+    types.BuiltinFunctionType,
+)  # fmt: skip
 _FIXED = frozenset({"builtins", "math", "cmath", "numpy", scalars.__name__})
 
 
@@ -64,11 +68,8 @@ class _Walk:
             # Only what these hold is known not to change.
             self.complete &= value.__name__ in _FIXED
             self.say(f"module {value.__name__} {value.__name__ in _FIXED or id(value)}")
-        elif (
-            value is None
-            or isinstance(value, (bool, int, float, complex, str, bytes))
-            or isinstance(value, (np.generic, np.dtype, types.BuiltinFunctionType, np.ufunc))
-            or (isinstance(value, type) and value.__module__ in _FIXED)
+        elif isinstance(value, _CONSTANT) or (
+            isinstance(value, type) and value.__module__ in _FIXED
         ):
             self.say(f"{type(value).__name__} {value!r}")
         else:

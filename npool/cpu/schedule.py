@@ -228,7 +228,7 @@ def _dimensions(
     dims: list[_Dim] = []
     for axis in order:
         n = plan.shape[axis]
-        strides = {"in_stride": in_strides[axis], "out_stride": out_strides[axis]}
+        strides: dict[str, Any] = {"in_stride": in_strides[axis], "out_stride": out_strides[axis]}
         w = windows.get(axis)
         trivial = w is None or (w.kernel == w.stride == 1 and w.out == n and not w.before)
         if w is None or (trivial and not placed):
@@ -246,7 +246,7 @@ def _dimensions(
                     pooled=True,
                     runs=w.runs(include_pad) if counted else (),
                     **strides,
-                )  # fmt: skip
+                )
             )
     if pair > 1:
         dims.append(_Dim(pair, pair, in_stride=1, out_stride=1))

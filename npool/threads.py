@@ -26,7 +26,7 @@ def _checked(n: int) -> int:
 def _default() -> int:
     for name in ("NPOOL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(name, "").split(",")[0].strip()
-        if text.isdigit() and int(text) > 0:
+        if text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0:
             return min(int(text), MOST)
     if hasattr(os, "sched_getaffinity"):
         return max(1, min(len(os.sched_getaffinity(0)), MOST))

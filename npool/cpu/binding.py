@@ -16,7 +16,6 @@ from collections.abc import Callable
 from functools import cache as memoised
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numba import types as nb
 from numba.core import config
@@ -99,16 +98,17 @@ def driver() -> Any:
             "__name__": lanes.__name__,
             "np": np,
             "address": instructions.address,
+            "view": instructions.view,
             **schedule.CONSTANTS,
         }
         for caller, template in (
             ("call_rows", lanes.rows), ("call_fill", lanes.fill),
-            ("call_store", lanes.store_run), ("call_gather", lanes.gather),
+            ("call_store", lanes.store), ("call_gather", lanes.gather),
         ):  # fmt: skip
             space[caller] = instructions.caller(_arguments(template))
         for part in (
-            tiles.advance, tiles.fold_rows, tiles.fold_source, tiles.fetch_tile, tiles.shifted,
-            tiles.flat_fold, tiles.reduce_tile, tiles.run_at, tiles.store_tile,
+            tiles.stopped, tiles.advance, tiles.locate, tiles.fold_rows, tiles.fold_source, tiles.fetch_block,
+            tiles.fetch_tile, tiles.shifted, tiles.flat_fold, tiles.reduce_tile, tiles.run_of, tiles.store_tile,
         ):  # fmt: skip
             function = types.FunctionType(part.__code__, space, part.__name__)
             space[part.__name__] = instructions.jit(function)
@@ -205,7 +205,7 @@ def _bind(
         accumulator = np.dtype(np.int16)
     held = [storage(accumulator)] * reducer.parts + ([np.dtype(np.int64)] if placed else [])
     floating = accumulator.kind == "f"
-    to_float = getattr(numba, accumulator.name) if floating else None
+    to_float = instructions.caster(accumulator) if floating else None
 
     space: dict[str, Any] = {
         "__name__": lanes.__name__,
@@ -222,6 +222,9 @@ def _bind(
         "PLACE_ITEM": positions.itemsize if positions else 8,
         "PARAMS": len(reducer.params),
         "COLUMNS": int(placed),
+        "IDEMPOTENT": reducer.idempotent or placed,
+        # What four vectors of 32 bytes hold: LLVM unrolls by four.
+        "BLOCK": 128 // min(part.itemsize for part in held),
     }
     offset = 0
     for i, part in enumerate(held):
@@ -237,7 +240,8 @@ def _bind(
     same = bound(parts.same)
     nonzero = bound(parts.nonzero)
     space["cast"] = to_float if floating and not placed else same
-    space["keep"] = nonzero if accumulator.kind == "b" else same
+    # What a lift returns becomes the accumulator's type before anything compares it.
+    space["keep"] = nonzero if accumulator.kind == "b" else instructions.caster(accumulator)
     space["cast_count"] = to_float if floating else same
     space["decode"] = instructions.DECODERS.get((dtype.name, form), same)
     encode = nonzero if result.kind == "b" else same
@@ -271,7 +275,7 @@ def _bind(
         _address(_compiled(lanes.rows, {**space, "get": get}, name and f"source-{name}")),
         _address(_compiled(lanes.rows, scratch, name and f"scratch-{name}")),
         _address(_compiled(lanes.fill, space, name)),
-        _address(_compiled(lanes.store_run, space, name)),
+        _address(_compiled(lanes.store, space, name)),
         offset,
     )
 
@@ -332,7 +336,9 @@ def _part(function: Any) -> Any:
     found = _parts.get(function)
     if found is None:
         code = function.__code__
-        space = dict(function.__globals__)
+        # Numba's cache looks a function's module up by name; a script's __main__ is another one
+        # in the next process.
+        space = {**function.__globals__, "__name__": lanes.__name__}
         _parts[function] = function  # a function that calls itself is Numba's to refuse
         for name in code.co_names:
             if isinstance(space.get(name), types.FunctionType):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from npool.cpu import workers
 from npool.cpu.binding import driver, gatherer, loops
-from npool.cpu.schedule import Schedule, schedule
+from npool.cpu.schedule import CONSTANTS, Schedule, schedule
 from npool.layout import memory_order
 from npool.operation import Operation
 from npool.threads import get_num_threads
@@ -21,6 +21,9 @@ __all__ = ["fold"]
 #: that costs 20 to 50 us.
 CHUNK_WORK = 2_000_000
 SERIAL_WORK = 300_000
+#: Work past which the caller leaves it to workers, so as to hear Ctrl-C.
+LONG_WORK = 50_000_000
+STOP = CONSTANTS["STOP"]
 
 
 def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) -> None:
@@ -50,7 +53,12 @@ def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) 
     def part(first: int, last: int) -> None:
         run(env, laid.dims, laid.head, laid.runs, first, last)
 
-    workers.run(part, tasks, chunk, threads)
+    if tasks * work < LONG_WORK:
+        workers.run(part, tasks, chunk, threads)
+        return
+    flag = np.zeros(1, np.int64)
+    env[STOP] = flag.ctypes.data
+    workers.run(part, tasks, chunk, threads, lambda: flag.fill(1))
 
 
 @lru_cache(maxsize=4096)
@@ -80,6 +88,6 @@ def _prepared(
     params = np.array(reducer.params or (0.0,), np.float64)
     env = [
         0, 0, 0, params.ctypes.data, code.source_rows, code.scratch_rows, code.fill, code.store,
-        gatherer(itemsize) if laid.strided else 0, 0, 0, 0, 0, 0,
+        gatherer(itemsize) if laid.strided else 0, 0, 0, 0, 0, 0, 0,
     ]  # fmt: skip
     return laid, np.array(env, np.int64), params

@@ -15,12 +15,22 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from npool import scalars
 
-__all__ = ["DECODERS", "ENCODERS", "VOCABULARY", "address", "caller", "jit", "view"]
+__all__ = [
+    "DECODERS",
+    "ENCODERS",
+    "VOCABULARY",
+    "address",
+    "caller",
+    "caster",
+    "jit",
+    "select",
+    "view",
+]
 
 
 def jit(function: Callable[..., Any], entry: bool = False) -> Any:
@@ -142,6 +152,11 @@ def _bitcast(source: Any, target: Any) -> Any:
     return typed
 
 
+def caster(dtype: np.dtype[Any]) -> Any:
+    """What makes a scalar one of `dtype`."""
+    return getattr(numba, dtype.name)
+
+
 @intrinsic
 def _pointer(typingctx: Any, a: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -228,7 +243,11 @@ VOCABULARY: dict[Any, Any] = {
 
 # float16 in and out of float32. x86-64 before 2012 lacks the conversion instructions, and
 # LLVM would call a runtime routine that no process has: there, integer arithmetic.
-HAS_HALF = llvm.get_host_cpu_features().get("f16c", True)
+# Where the user names another target for Numba, the host's features say nothing.
+HAS_HALF = (
+    not (config.CPU_NAME or config.CPU_FEATURES)
+    and llvm.get_host_cpu_features().get("f16c", True)
+)
 
 
 @intrinsic

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from npool import scalars
 
-__all__ = ["DECODERS", "ENCODERS", "VOCABULARY", "address", "caller", "jit", "select", "view"]
+__all__ = ["DECODERS", "ENCODERS", "VOCABULARY", "address", "caller", "caster", "jit", "select", "view"]
 
 select = scalars.select
 #: The meaning of each word is the word itself.
@@ -50,6 +50,14 @@ class _Memory:
             bits = int(value) & ((1 << 8 * self.dtype.itemsize) - 1)
             value = np.array(bits, f"u{self.dtype.itemsize}").view(self.dtype)
         self.array[i] = value
+
+
+def caster(dtype: np.dtype[Any]) -> Callable[[Any], Any]:
+    """What makes a scalar one of `dtype`; integers stay Python's, but wrap."""
+    if dtype.kind not in "iu":
+        return dtype.type
+    bits, low = 8 * dtype.itemsize, int(np.iinfo(dtype).min)
+    return lambda value: (int(value) - low) % (1 << bits) + low
 
 
 def view(at: int, n: int, dtype: np.dtype[Any]) -> _Memory:

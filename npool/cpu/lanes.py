@@ -16,94 +16,163 @@ place or at that same index: only then does LLVM see that they do not overlap an
 # mypy: disable-error-code="name-defined,no-untyped-def"
 
 
-def rows(dst, cap, at, src, o0, o1, o2, o3, cols, p0, p1, p2, p3, params, taps, fresh, n):
-    """Fold `taps` (1 to 4) rows of `src` of length `n` into the row of `dst` at `at`.
+def rows(
+    dst, cap, at, pitch, src, o0, o1, o2, o3, stride, cols, p0, p1, p2, p3, climb, params, taps,
+    fresh, n, m,
+):
+    """Fold `taps` (1 to 4) rows of `src` of length `n` into a row of `dst`, `m` times.
 
-    `fresh` overwrites that row, else it is combined with. Rows start at o0...o3; p0...p3 are
-    the positions of their first elements, and `cols` what each column adds (positions only).
+    `fresh` overwrites the row of `dst`, else it is combined with. The first time rows start at
+    `at` and at o0...o3; each next time `pitch` and `stride` further. p0...p3 are the positions
+    of the first elements, `cols` what each column adds and `climb` what each row does
+    (positions only).
     """
-    d = cut(dst, cap, at, n)
-    a = cut_source(src, cap, o0, n)
-    c = cut_columns(cols, n)
     q = cut_params(params)
-    if taps == 1:
-        if fresh:
-            for i in range(n):
-                put(d, i, get(a, i, c, p0, q))
-        else:
-            for i in range(n):
-                put(d, i, combine(take(d, i), get(a, i, c, p0, q)))
-        return
-    b = cut_source(src, cap, o1, n)
-    if taps == 2:
-        if fresh:
-            for i in range(n):
-                put(d, i, combine(get(a, i, c, p0, q), get(b, i, c, p1, q)))
-        else:
-            for i in range(n):
-                v = combine(get(a, i, c, p0, q), get(b, i, c, p1, q))
-                put(d, i, combine(take(d, i), v))
-        return
-    e = cut_source(src, cap, o2, n)
-    if taps == 3:
-        if fresh:
-            for i in range(n):
-                v = combine(get(a, i, c, p0, q), get(b, i, c, p1, q))
-                put(d, i, combine(v, get(e, i, c, p2, q)))
-        else:
-            for i in range(n):
-                v = combine(get(a, i, c, p0, q), get(b, i, c, p1, q))
-                put(d, i, combine(take(d, i), combine(v, get(e, i, c, p2, q))))
-        return
-    f = cut_source(src, cap, o3, n)
-    if fresh:
+    # A vector loop leaves up to BLOCK - 1 elements to a scalar one. Where an element may be
+    # computed twice, the last BLOCK are done again instead.
+    parts, main = 1, n
+    if n > BLOCK and n % BLOCK > 0 and (fresh or IDEMPOTENT):
+        parts, main = 2, n - n % BLOCK
+    for part in range(parts):
+        skip, k = (0, main) if part == 0 else (n - BLOCK, BLOCK)
+        c = cut_columns(cols + skip * 8, k)
+        for r in range(m):
+            d = cut(dst, cap, at + skip + r * pitch, k)
+            a = cut_source(src, cap, o0 + skip + r * stride, k)
+            u = p0 + r * climb
+            if taps == 1:
+                if fresh:
+                    for i in range(k):
+                        put(d, i, get(a, i, c, u, q))
+                else:
+                    for i in range(k):
+                        put(d, i, combine(take(d, i), get(a, i, c, u, q)))
+                continue
+            b = cut_source(src, cap, o1 + skip + r * stride, k)
+            v = p1 + r * climb
+            if taps == 2:
+                if fresh:
+                    for i in range(k):
+                        put(d, i, combine(get(a, i, c, u, q), get(b, i, c, v, q)))
+                else:
+                    for i in range(k):
+                        x = combine(get(a, i, c, u, q), get(b, i, c, v, q))
+                        put(d, i, combine(take(d, i), x))
+                continue
+            e = cut_source(src, cap, o2 + skip + r * stride, k)
+            w = p2 + r * climb
+            if taps == 3:
+                if fresh:
+                    for i in range(k):
+                        x = combine(get(a, i, c, u, q), get(b, i, c, v, q))
+                        put(d, i, combine(x, get(e, i, c, w, q)))
+                else:
+                    for i in range(k):
+                        x = combine(get(a, i, c, u, q), get(b, i, c, v, q))
+                        put(d, i, combine(take(d, i), combine(x, get(e, i, c, w, q))))
+                continue
+            f = cut_source(src, cap, o3 + skip + r * stride, k)
+            z = p3 + r * climb
+            if fresh:
+                for i in range(k):
+                    x = combine(get(a, i, c, u, q), get(b, i, c, v, q))
+                    put(d, i, combine(x, combine(get(e, i, c, w, q), get(f, i, c, z, q))))
+            else:
+                for i in range(k):
+                    x = combine(get(a, i, c, u, q), get(b, i, c, v, q))
+                    y = combine(get(e, i, c, w, q), get(f, i, c, z, q))
+                    put(d, i, combine(take(d, i), combine(x, y)))
+
+
+def fill(dst, cap, at, pitch, n, m):
+    """Write the identity, what padding counts as, to `m` rows of `n` elements."""
+    for r in range(m):
+        d = cut(dst, cap, at + r * pitch, n)
         for i in range(n):
-            v = combine(get(a, i, c, p0, q), get(b, i, c, p1, q))
-            put(d, i, combine(v, combine(get(e, i, c, p2, q), get(f, i, c, p3, q))))
-    else:
-        for i in range(n):
-            v = combine(get(a, i, c, p0, q), get(b, i, c, p1, q))
-            w = combine(get(e, i, c, p2, q), get(f, i, c, p3, q))
-            put(d, i, combine(take(d, i), combine(v, w)))
+            put(d, i, IDENTITY)
 
 
-def fill(dst, cap, at, n):
-    """Write the identity: what padding counts as."""
-    d = cut(dst, cap, at, n)
-    for i in range(n):
-        put(d, i, IDENTITY)
+def store(
+    out, positions, at, lift, across, within, src, cap, start, pitch, o1, o2, o3, taps, step,
+    inner, n, m, count, params,
+):
+    """Fold the last `taps` (1 to 4), finish, and write `m` rows of `n` * `inner` results.
 
-
-def store_run(out, positions, at, across, within, src, cap, start, step, inner, n, count, params):
-    """Finish `n` accumulators of `src`, `inner` elements each and `step` apart, into `out`."""
+    Accumulators of a row are `inner` together and `step` such groups apart; their further taps
+    lie o1...o3 behind. In `out` groups are `across`, elements `within` and rows `lift` apart.
+    """
     q = cut_params(params)
     total = cast_count(count)
-    if (
-        step == 1
-        and (inner == 1 or across == inner)
-        and (within == 1 or inner == 1)
-        and (across == 1 or inner > 1)
+    length = inner
+    groups = n
+    if step == 1 and (inner == 1 or across == inner) and (within == 1 or inner == 1) and (
+        across == 1 or inner > 1
     ):
-        m = n * inner
-        d = cut_out(out, positions, at, m)
-        s = cut(src, cap, start, m)
-        for i in range(m):
-            put_out(d, i, finish(take(s, i), total, q))
-    elif inner == 1 and across == 1:
-        d = cut_out(out, positions, at, n)
-        s = cut(src, cap, start, (n - 1) * step + 1)
-        if step == 2:
+        groups, length = 1, n * inner
+    for r in range(m):
+        to, base = at + r * lift, start + r * pitch
+        if groups == 1 or (within == 1 and inner > 1):
+            for g in range(groups):
+                d = cut_out(out, positions, to + g * across, length)
+                s = base + g * step * inner
+                a = cut(src, cap, s, length)
+                if taps == 1:
+                    for i in range(length):
+                        put_out(d, i, finish(take(a, i), total, q))
+                    continue
+                b = cut(src, cap, s + o1, length)
+                if taps == 2:
+                    for i in range(length):
+                        put_out(d, i, finish(combine(take(a, i), take(b, i)), total, q))
+                    continue
+                e = cut(src, cap, s + o2, length)
+                if taps == 3:
+                    for i in range(length):
+                        x = combine(combine(take(a, i), take(b, i)), take(e, i))
+                        put_out(d, i, finish(x, total, q))
+                    continue
+                f = cut(src, cap, s + o3, length)
+                for i in range(length):
+                    x = combine(take(a, i), take(b, i))
+                    x = combine(x, combine(take(e, i), take(f, i)))
+                    put_out(d, i, finish(x, total, q))
+        elif step == 2 and across == 1 and inner == 1:
+            d = cut_out(out, positions, to, n)
+            a = cut(src, cap, base, 2 * n - 1)
+            if taps == 1:
+                for i in range(n):
+                    put_out(d, i, finish(take(a, 2 * i), total, q))
+                continue
+            b = cut(src, cap, base + o1, 2 * n - 1)
+            if taps == 2:
+                for i in range(n):
+                    put_out(d, i, finish(combine(take(a, 2 * i), take(b, 2 * i)), total, q))
+                continue
+            e = cut(src, cap, base + o2, 2 * n - 1)
+            if taps == 3:
+                for i in range(n):
+                    x = combine(combine(take(a, 2 * i), take(b, 2 * i)), take(e, 2 * i))
+                    put_out(d, i, finish(x, total, q))
+                continue
+            f = cut(src, cap, base + o3, 2 * n - 1)
             for i in range(n):
-                put_out(d, i, finish(take(s, 2 * i), total, q))
+                x = combine(take(a, 2 * i), take(b, 2 * i))
+                x = combine(x, combine(take(e, 2 * i), take(f, 2 * i)))
+                put_out(d, i, finish(x, total, q))
         else:
-            for i in range(n):
-                put_out(d, i, finish(take(s, i * step), total, q))
-    else:
-        s = cut(src, cap, start, ((n - 1) * step + 1) * inner)
-        for i in range(n):
-            for j in range(inner):
-                d = cut_out(out, positions, at + i * across + j * within, 1)
-                put_out(d, 0, finish(take(s, i * step * inner + j), total, q))
+            for g in range(n):
+                for j in range(inner):
+                    s = base + g * step * inner + j
+                    x = take(cut(src, cap, s, 1), 0)
+                    if taps > 1:
+                        x = combine(x, take(cut(src, cap, s + o1, 1), 0))
+                    if taps == 3:
+                        x = combine(x, take(cut(src, cap, s + o2, 1), 0))
+                    if taps == 4:
+                        y = take(cut(src, cap, s + o2, 1), 0)
+                        x = combine(x, combine(y, take(cut(src, cap, s + o3, 1), 0)))
+                    d = cut_out(out, positions, to + g * across + j * within, 1)
+                    put_out(d, 0, finish(x, total, q))
 
 
 def gather(line, src, begin, stride, within, inner, n):

@@ -121,17 +121,17 @@ def nonzero(x):
 
 def cast2(v):
     p, q = v
-    return (cast(p), cast(q))
+    return (keep(p), keep(q))
 
 
 def cast3(v):
     p, q, r = v
-    return (cast(p), cast(q), cast(r))
+    return (keep(p), keep(q), keep(r))
 
 
 def cast4(v):
     p, q, r, s = v
-    return (cast(p), cast(q), cast(r), cast(s))
+    return (keep(p), keep(q), keep(r), keep(s))
 
 
 CAST: dict[int, Any] = {2: cast2, 3: cast3, 4: cast4}

@@ -34,7 +34,7 @@ HEAD = (
 #: Addresses: of the arrays and compiled loops of a call, and of a thread's scratch.
 ENV = (
     "X", "VALUES", "POSITIONS", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE",
-    "GATHER", "A", "B", "C", "LINE", "COLS",
+    "GATHER", "STOP", "A", "B", "C", "LINE", "COLS",
 )  # fmt: skip
 #: What the driver notes of the tile at hand, by dimension.
 WORK = ("START", "SIZE", "EXTENT", "STEP", "INDEX", "TAP", "TAPS")
@@ -156,7 +156,12 @@ def schedule(
     if len(dims) > 1 and not dims[-1].pooled and dims[-1].length <= SHORT and dims[-2].pooled:
         inner_dim = dims.pop()
     inner = inner_dim.length
+    _join_whole_axes(dims)
     segment = _choose_modes(dims, inner)
+    # An axis folded to one result while fetching may lie anywhere: rows are taken in blocks
+    # along the last dimension, which had better be a long one.
+    outer = sorted(dims[:-1], key=lambda dim: dim.mode != FUSED or dim.out != 1)
+    dims[:-1] = outer
     _choose_tiles(dims, inner, segment, width)
     row = dims[-1]
 
@@ -203,7 +208,13 @@ def schedule(
         )  # fmt: skip
         runs += dim.runs
     tasks = prod(-(-dim.out // dim.tile) for dim in dims)
-    work = capacity * (1 + sum(min(dim.kernel, 8) for dim in dims if dim.pooled))
+    reads = prod(
+        dim.tile * min(dim.kernel, dim.length)
+        if dim.mode in (FUSED, SEGMENT)
+        else dim.extent(dim.tile, segment)
+        for dim in dims
+    )
+    work = reads * inner + 2 * capacity * sum(dim.mode in (ROWS, FLAT) for dim in dims)
     run_table = np.array(runs, np.int64).reshape(-1, 2)
     return Schedule(table, head, run_table, tasks, strided, max(1, work))
 
@@ -268,6 +279,30 @@ def _dimensions(
         else:
             merged.append(dim)
     return merged or [_Dim(1, 1, in_stride=1, out_stride=1)]
+
+
+def _join_whole_axes(dims: list[_Dim]) -> None:
+    """Make one dimension of neighbouring axes that one window covers whole (global pooling)."""
+
+    def whole(dim: _Dim) -> bool:
+        covers = dim.before <= 0 and dim.kernel >= dim.length
+        return dim.pooled and dim.out == 1 and dim.dilation == 1 and covers
+
+    while len(dims) > 1:
+        last, row = dims[-2], dims[-1]
+        if not (
+            whole(last)
+            and whole(row)
+            and last.in_stride == row.in_stride * row.length
+            and last.place == row.place * row.length
+        ):
+            return
+        dims.pop()
+        last.length *= row.length
+        last.kernel = last.length
+        last.in_stride, last.place = row.in_stride, row.place
+        if last.runs and row.runs:
+            last.runs = ((1, last.runs[0][1] * row.runs[0][1]),)
 
 
 def _choose_modes(dims: list[_Dim], inner: int) -> int:

@@ -1,10 +1,11 @@
 """The driver: fetch a tile into padded scratch, reduce it axis by axis, store it.
 
 Compiled once for all reducers, dtypes and layouts: memory is addresses, and the loops that know
-elements (`npool.cpu.lanes`) are called by address. `npool.cpu.schedule` lays out the integers
-read here: `dims`, one row a dimension in memory order (the last is 'the row', whose positions
-hold `inner` elements each); `head`; and `runs`, the divisors along each pooled dimension.
-`env` holds the addresses of one call and of its scratch.
+elements (`npool.cpu.lanes`) are called by address, each for a whole block of rows.
+`npool.cpu.schedule` lays out the integers read here: `dims`, one row a dimension in memory order
+(the last is 'the row', whose positions hold `inner` elements each, the one before it the
+'column', of which rows are taken in blocks); `head`; and `runs`, the divisors along each pooled
+dimension. `env` holds the addresses of one call and of its scratch.
 """
 
 # The free names below come from the namespace that `npool.cpu.binding` compiles this in.
@@ -30,8 +31,10 @@ def drive(env, dims, head, runs, first, last):
     for i in range(head[SIZE_COLS]):
         scratch[first_col + i] = i // head[INNER] * dims[row, PLACE]
     work = np.zeros((WORK_ROWS, depth), np.int64)
-    lists = np.empty((2, CHUNK), np.int64)
+    lists = np.zeros((3, CHUNK), np.int64)
     for task in range(first, last):
+        if stopped(env):
+            break
         rest = task
         for back in range(depth):
             i = row - back
@@ -46,9 +49,14 @@ def drive(env, dims, head, runs, first, last):
                 work[EXTENT, i] = work[SIZE, i] * head[SEGMENT_LENGTH]
         fetch_tile(env, dims, head, work, lists)
         reduce_tile(env, dims, head, work, lists)
-        store_tile(env, dims, head, runs, work)
+        store_tile(env, dims, head, runs, work, lists)
     # Numba frees an array after its last use, and addresses are no use: this is.
     return scratch[0]
+
+
+def stopped(env):
+    """Whether the caller no longer wants the result (Ctrl-C while a worker computes)."""
+    return env[STOP] != 0 and view(env[STOP], 1, np.int64)[0] != 0
 
 
 def advance(index, bound, depth):
@@ -62,102 +70,115 @@ def advance(index, bound, depth):
         i -= 1
 
 
+def locate(dims, work, i, at):
+    """Where position `at` of the tile lies along dimension `i` of the input.
+
+    Returns the input's coordinate (of the first tap inside, where taps are fused) and the
+    number of taps inside; 0 means that there is padding only.
+    """
+    mode = dims[i, MODE]
+    if mode == PLAIN:
+        return work[START, i] + at, 1
+    if mode == FUSED:
+        d = dims[i, DILATION]
+        place = (work[START, i] + at) * dims[i, STRIDE] - dims[i, BEFORE]
+        low = max(0, -(place // d))
+        high = min(dims[i, KERNEL], -((place - dims[i, LENGTH]) // d))
+        return place + low * d, max(0, high - low)
+    place = work[START, i] * dims[i, STRIDE] - dims[i, BEFORE] + at
+    return place, 1 if 0 <= place < dims[i, LENGTH] else 0
+
+
 def fetch_tile(env, dims, head, work, lists):
     """Fill A with the tile's rows, lifted and padded; fused axes are folded on the way."""
     row = dims.shape[0] - 1
+    column = row - 1
     pitch = work[EXTENT, row] * head[INNER]
-    cap = head[CAP]
-    count = 1
-    for i in range(row):
+    count, height = 1, 1
+    for i in range(column):
         count *= work[EXTENT, i]
         work[INDEX, i] = 0
-    length = head[SEGMENT_LENGTH]
-    inner = head[INNER]
-    n, stride, each = dims[row, LENGTH], dims[row, IN_STRIDE], dims[row, PLACE]
-    segmented = dims[row, MODE] == SEGMENT
-    pieces_of_row = work[SIZE, row] if segmented else 1
+    if column >= 0:
+        height = work[EXTENT, column]
     for r in range(count):
         offset, place, fused = 0, 0, 1
-        for i in range(row):
-            mode = dims[i, MODE]
-            at = work[START, i] + work[INDEX, i]
-            work[TAPS, i] = 1
-            if mode == FUSED:
-                d = dims[i, DILATION]
-                at = at * dims[i, STRIDE] - dims[i, BEFORE]
-                low = max(0, -(at // d))
-                high = min(dims[i, KERNEL], -((at - dims[i, LENGTH]) // d))
-                work[TAPS, i] = max(0, high - low)
-                at += low * d
-                fused *= work[TAPS, i]
-            elif mode != PLAIN:
-                at = work[START, i] * dims[i, STRIDE] - dims[i, BEFORE] + work[INDEX, i]
-                if at < 0 or at >= dims[i, LENGTH]:
-                    fused = 0
+        for i in range(column):
+            at, work[TAPS, i] = locate(dims, work, i, work[INDEX, i])
+            fused *= work[TAPS, i]
             offset += at * dims[i, IN_STRIDE]
             place += at * dims[i, PLACE]
-        for s in range(pieces_of_row):
-            # The stretch of the input's row that this stretch of scratch holds.
-            if segmented:
-                to = r * pitch + s * length * inner
-                left = (work[START, row] + s) * dims[row, STRIDE] - dims[row, BEFORE]
-                span, room = dims[row, KERNEL], length
-            else:
-                to = r * pitch
-                left = work[START, row] * dims[row, STRIDE] - dims[row, BEFORE]
-                span = work[EXTENT, row]
-                room = span
-            low = max(0, left)
-            high = min(n, left + span)
-            if fused == 0 or high <= low:
-                call_fill(env[FILL], env[A], cap, to, room * inner)
-                continue
-            pieces, rest = 1, 0
-            before, m = (low - left) * inner, (high - low) * inner
-            if segmented:
-                pieces, rest = (high - low) // length, (high - low) % length
-                before, m = 0, length * inner
-                if pieces == 0:
-                    before, m = 0, 0
-            if before > 0:
-                call_fill(env[FILL], env[A], cap, to, before)
-            if before + m < room * inner:
-                call_fill(env[FILL], env[A], cap, to + before + m, room * inner - before - m)
-            if pieces > 0:
-                fold_source(
-                    env,
-                    dims,
-                    head,
-                    work,
-                    lists,
-                    to + before,
-                    offset + low * stride,
-                    place + low * each,
-                    fused,
-                    pieces,
-                    True,
-                    m,
-                )
-            if rest > 0:
-                low += pieces * length
-                fold_source(
-                    env,
-                    dims,
-                    head,
-                    work,
-                    lists,
-                    to,
-                    offset + low * stride,
-                    place + low * each,
-                    fused,
-                    1,
-                    False,
-                    rest * inner,
-                )
-        advance(work[INDEX], work[EXTENT], row)
+        begin = 0
+        while begin < height:
+            # A block of rows along the column that see as many taps, at equal distances.
+            end, at, step = begin + 1, 0, 0
+            taps = fused
+            if column >= 0:
+                at, inside = locate(dims, work, column, begin)
+                work[TAPS, column] = inside
+                taps *= inside
+                step = dims[column, STRIDE] if dims[column, MODE] == FUSED else 1
+                while end < height:
+                    further, also = locate(dims, work, column, end)
+                    if also != inside or (inside > 0 and further != at + (end - begin) * step):
+                        break
+                    end += 1
+            fetch_block(
+                env, dims, head, work, lists, (r * height + begin) * pitch, pitch, end - begin,
+                offset + (at * dims[column, IN_STRIDE] if column >= 0 else 0),
+                step * dims[column, IN_STRIDE] if column >= 0 else 0,
+                place + (at * dims[column, PLACE] if column >= 0 else 0),
+                step * dims[column, PLACE] if column >= 0 else 0,
+                taps,
+            )
+            begin = end
+        advance(work[INDEX], work[EXTENT], column)
 
 
-def fold_source(env, dims, head, work, lists, at, offset, place, fused, pieces, fresh, n):
+def fetch_block(
+    env, dims, head, work, lists, at, pitch, m, offset, stride, place, climb, fused
+):
+    """Fetch `m` rows: the stretch of the input that they see, and padding at both ends."""
+    row = dims.shape[0] - 1
+    cap, inner, length = head[CAP], head[INNER], head[SEGMENT_LENGTH]
+    along, each = dims[row, IN_STRIDE], dims[row, PLACE]
+    segmented = dims[row, MODE] == SEGMENT
+    for s in range(work[SIZE, row] if segmented else 1):
+        left = (work[START, row] + s) * dims[row, STRIDE] - dims[row, BEFORE]
+        room = length if segmented else work[EXTENT, row]
+        span = dims[row, KERNEL] if segmented else room
+        to = at + s * length * inner
+        low, high = max(0, left), min(dims[row, LENGTH], left + span)
+        if fused == 0 or high <= low:
+            call_fill(env[FILL], env[A], cap, to, pitch, room * inner, m)
+            continue
+        before, n, pieces, rest = (low - left) * inner, (high - low) * inner, 1, 0
+        if segmented:
+            # The window's elements, `length` at a time, and what is left of them.
+            pieces, rest = (high - low) // length, (high - low) % length
+            before, n = 0, length * inner if pieces > 0 else 0
+        if before > 0:
+            call_fill(env[FILL], env[A], cap, to, pitch, before, m)
+        if before + n < room * inner:
+            call_fill(
+                env[FILL], env[A], cap, to + before + n, pitch, room * inner - before - n, m
+            )
+        if pieces > 0:
+            fold_source(
+                env, dims, head, work, lists, to + before, pitch, m, offset + low * along,
+                stride, place + low * each, climb, fused, pieces, True, n,
+            )
+        if rest > 0:
+            low += pieces * length
+            fold_source(
+                env, dims, head, work, lists, to, pitch, m, offset + low * along, stride,
+                place + low * each, climb, fused, 1, False, rest * inner,
+            )
+
+
+def fold_source(
+    env, dims, head, work, lists, at, pitch, m, offset, stride, place, climb, fused, pieces,
+    fresh, n,
+):
     """Fold the input's rows of all fused taps (times `pieces` along the row) into A at `at`.
 
     CHUNK rows at a time, each chunk apart, and within one in fours, as a tree: that keeps a
@@ -165,14 +186,13 @@ def fold_source(env, dims, head, work, lists, at, offset, place, fused, pieces, 
     """
     row = dims.shape[0] - 1
     cap = head[CAP]
-    starts, places = lists[0], lists[1]
     for i in range(row):
         work[TAP, i] = 0
     total = fused * pieces
     done, piece = 0, 0
-    while done < total:
-        m = min(CHUNK, total - done)
-        for j in range(m):
+    while done < total and not stopped(env):
+        k = min(CHUNK, total - done)
+        for j in range(k):
             jump = piece * head[SEGMENT_LENGTH]
             o = offset + jump * dims[row, IN_STRIDE]
             p = place + jump * dims[row, PLACE]
@@ -180,108 +200,62 @@ def fold_source(env, dims, head, work, lists, at, offset, place, fused, pieces, 
                 step = work[TAP, i] * dims[i, DILATION]
                 o += step * dims[i, IN_STRIDE]
                 p += step * dims[i, PLACE]
-            starts[j], places[j] = o, p
+            lists[0, j], lists[1, j] = o, p
             piece += 1
             if piece == pieces:
                 piece = 0
                 advance(work[TAP], work[TAPS], row)
-        apart = done > 0 and head[STRIDED] == 0
+        apart = done > 0
         target = env[B] if apart else env[A]
-        to = 0 if apart else at
-        new = apart or (fresh and done == 0)
+        new = apart or fresh
         if head[STRIDED] == 1:
-            for j in range(m):
-                call_gather(
-                    env[GATHER],
-                    env[LINE],
-                    env[X],
-                    starts[j],
-                    dims[row, IN_STRIDE],
-                    head[IN_WITHIN],
-                    head[INNER],
-                    n,
-                )
-                p = places[j]
-                call_rows(
-                    env[SOURCE_ROWS],
-                    target,
-                    cap,
-                    to,
-                    env[LINE],
-                    0,
-                    0,
-                    0,
-                    0,
-                    env[COLS],
-                    p,
-                    p,
-                    p,
-                    p,
-                    env[PARAMS],
-                    1,
-                    new and j == 0,
-                    n,
-                )
+            for r in range(m):
+                for j in range(k):
+                    call_gather(
+                        env[GATHER], env[LINE], env[X], lists[0, j] + r * stride,
+                        dims[row, IN_STRIDE], head[IN_WITHIN], head[INNER], n,
+                    )
+                    p = lists[1, j] + r * climb
+                    call_rows(
+                        env[SOURCE_ROWS], target, cap, at + r * pitch, 0, env[LINE], 0, 0, 0, 0,
+                        0, env[COLS], p, p, p, p, 0, env[PARAMS], 1, new and j == 0, n, 1,
+                    )
         else:
-            fold_rows(env, env[SOURCE_ROWS], target, cap, to, env[X], lists, m, new, n)
+            fold_rows(
+                env, env[SOURCE_ROWS], target, cap, at, pitch, env[X], lists, stride, climb, k,
+                new, n, m,
+            )
         if apart:
             call_rows(
-                env[SCRATCH_ROWS],
-                env[A],
-                cap,
-                at,
-                env[B],
-                0,
-                0,
-                0,
-                0,
-                env[COLS],
-                0,
-                0,
-                0,
-                0,
-                env[PARAMS],
-                1,
-                False,
-                n,
+                env[SCRATCH_ROWS], env[A], cap, at, pitch, env[B], at, at, at, at, pitch,
+                env[COLS], 0, 0, 0, 0, 0, env[PARAMS], 1, False, n, m,
             )
-        done += m
+        done += k
 
 
-def fold_rows(env, fold, dst, cap, at, src, lists, count, fresh, n):
+def fold_rows(env, fold, dst, cap, at, pitch, src, lists, stride, climb, count, fresh, n, m):
     """Fold `count` rows of `src`, at ``lists[0]``, into the row of `dst` at `at`, in fours."""
-    starts, places = lists[0], lists[1]
     j = 0
     while j < count:
         k = min(4, count - j)
         j1, j2, j3 = min(j + 1, count - 1), min(j + 2, count - 1), min(j + 3, count - 1)
         call_rows(
-            fold,
-            dst,
-            cap,
-            at,
-            src,
-            starts[j],
-            starts[j1],
-            starts[j2],
-            starts[j3],
-            env[COLS],
-            places[j],
-            places[j1],
-            places[j2],
-            places[j3],
-            env[PARAMS],
-            k,
-            fresh and j == 0,
-            n,
+            fold, dst, cap, at, pitch, src, lists[0, j], lists[0, j1], lists[0, j2],
+            lists[0, j3], stride, env[COLS], lists[1, j], lists[1, j1], lists[1, j2],
+            lists[1, j3], climb, env[PARAMS], k, fresh and j == 0, n, m,
         )
         j += k
 
 
 def reduce_tile(env, dims, head, work, lists):
-    """Fold the tile along each axis not fused yet; STEP says where the outputs then lie."""
+    """Fold the tile along each axis not fused yet; STEP says where the outputs then lie.
+
+    The last fold along the row is left to `store`: ``lists[2]`` holds its taps, and how many.
+    """
     depth = dims.shape[0]
+    row = depth - 1
     cap = head[CAP]
+    lists[2, 0], lists[2, 1], lists[2, 2], lists[2, 3] = 0, 0, 0, 1
     for i in range(depth):
         mode = dims[i, MODE]
         work[STEP, i] = 1
@@ -293,76 +267,52 @@ def reduce_tile(env, dims, head, work, lists):
         extent, size = work[EXTENT, i], work[SIZE, i]
         if mode == ROWS:
             for o in range(outer):
-                for q in range(size):
-                    base = o * extent + q * dims[i, STRIDE]
-                    to = (o * size + q) * inner
-                    done, k = 0, dims[i, KERNEL]
-                    while done < k:
-                        m = min(CHUNK, k - done)
-                        for t in range(m):
-                            lists[0, t] = (base + (done + t) * dims[i, DILATION]) * inner
-                            lists[1, t] = 0
-                        fold_rows(
-                            env,
-                            env[SCRATCH_ROWS],
-                            env[B],
-                            cap,
-                            to,
-                            env[A],
-                            lists,
-                            m,
-                            done == 0,
-                            inner,
-                        )
-                        done += m
+                done, k = 0, dims[i, KERNEL]
+                while done < k:
+                    m = min(CHUNK, k - done)
+                    for t in range(m):
+                        lists[0, t] = (o * extent + (done + t) * dims[i, DILATION]) * inner
+                        lists[1, t] = 0
+                    fold_rows(
+                        env, env[SCRATCH_ROWS], env[B], cap, o * size * inner, inner, env[A],
+                        lists, dims[i, STRIDE] * inner, 0, m, done == 0, inner, size,
+                    )
+                    done += m
             work[EXTENT, i] = size
             env[A], env[B] = env[B], env[A]
         elif mode == FLAT:
             work[STEP, i] = dims[i, STRIDE]
             total = outer * extent * inner
-            flat_fold(env, head, dims[i, KERNEL], dims[i, DILATION] * inner, total)
+            shift = dims[i, DILATION] * inner
+            leave = i == row and (dims[i, STRIDE] <= 2 or head[INNER] > 1)
+            flat_fold(env, head, lists, dims[i, KERNEL], shift, total, leave)
         elif mode == SEGMENT:
             length = head[SEGMENT_LENGTH]
             work[STEP, i] = length
-            for o in range(outer * size):
-                # The segment's elements into one, as a tree.
-                at, left = o * length * inner, length
-                while left > 1:
-                    half = left // 2
-                    other = at + (left - half) * inner
-                    call_rows(
-                        env[SCRATCH_ROWS],
-                        env[A],
-                        cap,
-                        at,
-                        env[A],
-                        other,
-                        other,
-                        other,
-                        other,
-                        env[COLS],
-                        0,
-                        0,
-                        0,
-                        0,
-                        env[PARAMS],
-                        1,
-                        False,
-                        half * inner,
-                    )
-                    left -= half
+            # The elements of all segments into one each, as a tree.
+            left = length
+            while left > 1:
+                half = left // 2
+                other = (left - half) * inner
+                call_rows(
+                    env[SCRATCH_ROWS], env[A], cap, 0, length * inner, env[A], other, other,
+                    other, other, length * inner, env[COLS], 0, 0, 0, 0, 0, env[PARAMS], 1,
+                    False, half * inner, outer * size,
+                )
+                left -= half
 
 
-def flat_fold(env, head, kernel, shift, total):
+def flat_fold(env, head, lists, kernel, shift, total, leave):
     """Windows of `kernel` taps, `shift` apart, at every position of the flat buffer A.
 
     Windows of 4, 16, 64... taps are built from one another, four a pass, so the cost grows
     with log4(kernel). An idempotent reducer covers the rest by overlapping; any other adds up
-    the base-4 digits of the kernel size.
+    the base-4 digits of the kernel size. `leave` leaves a last fold of up to four taps of A
+    to `store`.
     """
     last = total - (kernel - 1) * shift
     width = 1
-    if head[IDEMPOTENT] == 1:
+    if head[IDEMPOTENT] == 1 or kernel <= 4:
         while 4 * width < kernel:
             shifted(env, head, env[B], 0, width * shift, 4, True, total - (4 * width - 1) * shift)
             env[A], env[B] = env[B], env[A]
@@ -372,25 +322,12 @@ def flat_fold(env, head, kernel, shift, total):
             final = (kernel - width) * shift
             s1 = width * shift if taps > 2 else final
             s2 = 2 * width * shift if taps > 3 else final
+            if leave:
+                lists[2, 0], lists[2, 1], lists[2, 2], lists[2, 3] = s1, s2, final, taps
+                return
             call_rows(
-                env[SCRATCH_ROWS],
-                env[B],
-                head[CAP],
-                0,
-                env[A],
-                0,
-                s1,
-                s2,
-                final,
-                env[COLS],
-                0,
-                0,
-                0,
-                0,
-                env[PARAMS],
-                taps,
-                True,
-                last,
+                env[SCRATCH_ROWS], env[B], head[CAP], 0, 0, env[A], 0, s1, s2, final, 0,
+                env[COLS], 0, 0, 0, 0, 0, env[PARAMS], taps, True, last, 1,
             )
             env[A], env[B] = env[B], env[A]
         return
@@ -398,8 +335,14 @@ def flat_fold(env, head, kernel, shift, total):
     while True:
         digit = rest % 4
         rest //= 4
-        if rest == 0 and done == 0 and digit == 1:
-            return
+        if rest == 0 and done == 0:
+            # A power of four, or up to three times one: the last fold is over A alone.
+            if digit > 1 and leave:
+                w = width * shift
+                lists[2, 0], lists[2, 1], lists[2, 2], lists[2, 3] = w, 2 * w, 2 * w, digit
+                return
+            if digit == 1:
+                return
         if digit > 0:
             shifted(env, head, env[C], done * shift, width * shift, digit, done == 0, last)
             done += digit * width
@@ -417,85 +360,69 @@ def shifted(env, head, dst, first, shift, taps, fresh, n):
     s2 = first + 2 * shift if taps > 2 else first
     s3 = first + 3 * shift if taps > 3 else first
     call_rows(
-        env[SCRATCH_ROWS],
-        dst,
-        head[CAP],
-        0,
-        env[A],
-        first,
-        s1,
-        s2,
-        s3,
-        env[COLS],
-        0,
-        0,
-        0,
-        0,
-        env[PARAMS],
-        taps,
-        fresh,
-        n,
+        env[SCRATCH_ROWS], dst, head[CAP], 0, 0, env[A], first, s1, s2, s3, 0, env[COLS],
+        0, 0, 0, 0, 0, env[PARAMS], taps, fresh, n, 1,
     )
 
 
-def store_tile(env, dims, head, runs, work):
-    """Finish the tile's accumulators and write them where they belong."""
-    depth = dims.shape[0]
-    row = depth - 1
+def store_tile(env, dims, head, runs, work, lists):
+    """Fold what is left, finish the tile's accumulators and write them where they belong."""
+    row = dims.shape[0] - 1
+    column = row - 1
     inner = head[INNER]
-    count = 1
-    for i in range(row):
+    count, height, lift = 1, 1, 0
+    for i in range(column):
         count *= work[SIZE, i]
         work[INDEX, i] = 0
-    counted = head[COUNTED] == 1
+    pitch = work[EXTENT, row] * inner
+    if column >= 0:
+        height, lift = work[SIZE, column], dims[column, OUT_STRIDE]
     across, step = dims[row, OUT_STRIDE], work[STEP, row]
     for _ in range(count):
         source, target, divisor = 0, 0, 1
-        for i in range(row):
+        for i in range(column):
             at = work[START, i] + work[INDEX, i]
             source = source * work[EXTENT, i] + work[INDEX, i] * work[STEP, i]
             target += at * dims[i, OUT_STRIDE]
-            if counted and dims[i, RUNS] < dims[i, RUNS_END]:
-                divisor *= runs[run_at(runs, dims, i, at), 1]
-        source *= work[EXTENT, row] * inner
-        done = 0
-        while done < work[SIZE, row]:
-            n = work[SIZE, row] - done
-            at = work[START, row] + done
-            total = divisor
-            if counted and dims[row, RUNS] < dims[row, RUNS_END]:
-                r = run_at(runs, dims, row, at)
-                n = min(n, runs[r, 0] - at)
-                total *= runs[r, 1]
-            elif head[COUNTED] == 2:
-                total = head[DIVISOR]
-            call_store(
-                env[STORE],
-                env[VALUES],
-                env[POSITIONS],
-                target + at * across,
-                across,
-                head[OUT_WITHIN],
-                env[A],
-                head[CAP],
-                source + done * step * inner,
-                step,
-                inner,
-                n,
-                total,
-                env[PARAMS],
-            )
-            done += n
-        advance(work[INDEX], work[SIZE], row)
+            divisor *= run_of(runs, dims, head, i, at)[1]
+        begin = 0
+        while begin < height:
+            # A block of rows of one divisor, and along them stretches of one divisor.
+            m, above = height - begin, divisor
+            block, to = source, target
+            if column >= 0:
+                at = work[START, column] + begin
+                stop, value = run_of(runs, dims, head, column, at)
+                m, above = min(m, stop - at), divisor * value
+                block = (source * work[EXTENT, column] + begin * work[STEP, column]) * pitch
+                to += at * lift
+            done = 0
+            while done < work[SIZE, row]:
+                at = work[START, row] + done
+                stop, value = run_of(runs, dims, head, row, at)
+                n = min(work[SIZE, row] - done, stop - at)
+                total = head[DIVISOR] if head[COUNTED] == 2 else above * value
+                call_store(
+                    env[STORE], env[VALUES], env[POSITIONS], to + at * across, lift, across,
+                    head[OUT_WITHIN], env[A], head[CAP], block + done * step * inner,
+                    pitch * work[STEP, column] if column >= 0 else 0,
+                    lists[2, 0], lists[2, 1], lists[2, 2], lists[2, 3], step, inner, n, m,
+                    total, env[PARAMS],
+                )
+                done += n
+            begin += m
+        advance(work[INDEX], work[SIZE], column)
 
 
-def run_at(runs, dims, i, at):
-    """The run of equal divisors that output `at` of dimension `i` lies in."""
+def run_of(runs, dims, head, i, at):
+    """``(stop, divisor)`` of the run that output `at` of dimension `i` lies in."""
     low, high = dims[i, RUNS], dims[i, RUNS_END] - 1
+    if head[COUNTED] != 1 or high < low:
+        return dims[i, OUT], 1
     while low < high:
         middle = (low + high) // 2
         if runs[middle, 0] > at:
             high = middle
         else:
             low = middle + 1
-    return low
+    return runs[low, 0], runs[low, 1]

@@ -7,9 +7,9 @@ when a call returns or raises.
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -19,11 +19,15 @@ __all__ = ["run"]
 
 Work = Callable[[int, int], None]
 
+#: Seconds that a chunk should take: between the two it keeps its size.
+SHORT, LONG = 0.004, 0.02
+
 
 class _Job:
-    def __init__(self, work: Work, tasks: int, chunk: int) -> None:
+    def __init__(self, work: Work, tasks: int, chunk: int, threads: int) -> None:
         self.work, self.tasks, self.chunk = work, tasks, chunk
-        self.turn = itertools.count()  # next() is atomic
+        self.share = max(1, tasks // (4 * threads))
+        self.done = 0
         self.changed = threading.Condition()
         self.active = 0
         self.stopped = False
@@ -31,10 +35,19 @@ class _Job:
 
     def take_chunks(self) -> None:
         while not self.stopped:
-            first = next(self.turn) * self.chunk
-            if first >= self.tasks:
+            with self.changed:
+                first, last = self.done, min(self.done + self.chunk, self.tasks)
+                self.done = last
+            if first == last:
                 return
-            self.work(first, min(first + self.chunk, self.tasks))
+            began = time.perf_counter()
+            self.work(first, last)
+            took = time.perf_counter() - began
+            # What a task takes is only guessed beforehand. Results do not depend on chunks.
+            if took < SHORT:
+                self.chunk = min(2 * self.chunk, self.share)
+            elif took > LONG:
+                self.chunk = max(1, self.chunk // 2)
 
     def help(self) -> None:
         """A worker's share; does nothing once the caller has stopped the job."""
@@ -51,6 +64,12 @@ class _Job:
             with self.changed:
                 self.active -= 1
                 self.changed.notify_all()
+
+    def wait(self) -> None:
+        """Until all chunks have ended."""
+        with self.changed:
+            while self.active or (self.done < self.tasks and not self.stopped):
+                self.changed.wait()
 
     def finish(self) -> None:
         """Let nobody else in and wait for those within; an interrupt waits as well."""
@@ -74,7 +93,8 @@ class _Pool:
         self.queue: SimpleQueue[_Job] = SimpleQueue()
         self.size = 0
 
-    def ask(self, job: _Job, helpers: int) -> None:
+    def ask(self, job: _Job, helpers: int) -> int:
+        """Have up to `helpers` workers take part; how many there are."""
         with self.lock:
             try:
                 while self.size < helpers:
@@ -83,9 +103,10 @@ class _Pool:
                     ).start()
                     self.size += 1
             except RuntimeError:  # no more threads, or the interpreter is shutting down
-                helpers = self.size
+                helpers = min(helpers, self.size)
         for _ in range(helpers):
             self.queue.put(job)
+        return helpers
 
 
 def _serve(queue: SimpleQueue[_Job]) -> None:
@@ -111,21 +132,28 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-def run(work: Work, tasks: int, chunk: int, threads: int) -> None:
+def run(
+    work: Work, tasks: int, chunk: int, threads: int, stop: Callable[[], None] | None = None
+) -> None:
     """Call ``work(first, last)`` for chunks that cover ``range(tasks)``.
 
     All chunks have ended when this returns or raises; the first exception is the one raised.
+    With `stop`, which makes a running chunk end early, only workers compute: the caller waits,
+    so that Ctrl-C reaches it even where a single task takes long.
     """
-    if threads == 1 or tasks <= chunk:
-        for first in range(0, tasks, chunk):
-            work(first, min(first + chunk, tasks))
-        return
-    job = _Job(work, tasks, chunk)
-    try:
-        _pool.ask(job, min(threads, -(-tasks // chunk)) - 1)
+    job = _Job(work, tasks, chunk, threads)
+    helpers = min(threads, -(-tasks // chunk)) - (0 if stop else 1)
+    if helpers < 1:
         job.take_chunks()
+        return
+    try:
+        if _pool.ask(job, helpers) and stop:
+            job.wait()
+        else:
+            job.take_chunks()
     except BaseException:
-        job.stopped = True
+        if stop:
+            stop()
         raise
     finally:
         job.finish()

@@ -49,6 +49,7 @@ class Loops(NamedTuple):
     scratch_rows: int
     fill: int
     store: int
+    split: int
     width: int
 
 
@@ -103,7 +104,7 @@ def driver() -> Any:
         }
         for caller, template in (
             ("call_rows", lanes.rows), ("call_fill", lanes.fill),
-            ("call_store", lanes.store), ("call_gather", lanes.gather),
+            ("call_store", lanes.store), ("call_split", lanes.split), ("call_gather", lanes.gather),
         ):  # fmt: skip
             space[caller] = instructions.caller(_arguments(template))
         for part in (
@@ -276,6 +277,7 @@ def _bind(
         _address(_compiled(lanes.rows, scratch, name and f"scratch-{name}")),
         _address(_compiled(lanes.fill, space, name)),
         _address(_compiled(lanes.store, space, name)),
+        _address(_compiled(lanes.split, space, name)),
         offset,
     )
 

@@ -88,6 +88,6 @@ def _prepared(
     params = np.array(reducer.params or (0.0,), np.float64)
     env = [
         0, 0, 0, params.ctypes.data, code.source_rows, code.scratch_rows, code.fill, code.store,
-        gatherer(itemsize) if laid.strided else 0, 0, 0, 0, 0, 0, 0,
+        code.split, gatherer(itemsize) if laid.strided else 0, 0, 0, 0, 0, 0, 0,
     ]  # fmt: skip
     return laid, np.array(env, np.int64), params

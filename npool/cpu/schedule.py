@@ -29,11 +29,11 @@ COLUMNS = (
 )  # fmt: skip
 HEAD = (
     "INNER", "IN_WITHIN", "OUT_WITHIN", "SEGMENT_LENGTH", "CAP", "ITEM_BYTES", "BUFFERS",
-    "LINE_BYTES", "SIZE_COLS", "STRIDED", "COUNTED", "DIVISOR", "IDEMPOTENT",
+    "LINE_BYTES", "SIZE_COLS", "STRIDED", "COUNTED", "DIVISOR", "IDEMPOTENT", "SPLIT_ROW",
 )  # fmt: skip
 #: Addresses: of the arrays and compiled loops of a call, and of a thread's scratch.
 ENV = (
-    "X", "VALUES", "POSITIONS", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE",
+    "X", "VALUES", "POSITIONS", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "SPLIT",
     "GATHER", "STOP", "A", "B", "C", "LINE", "COLS",
 )  # fmt: skip
 #: What the driver notes of the tile at hand, by dimension.
@@ -165,7 +165,10 @@ def schedule(
     _choose_tiles(dims, inner, segment, width)
     row = dims[-1]
 
+    split = row.mode == FLAT and row.stride == 2 and inner == 1
     capacity = prod(dim.extent(dim.tile, segment) for dim in dims) * inner
+    if split:
+        capacity += capacity // row.extent(row.tile, segment)
     row_length = row.extent(row.tile, segment) * inner
     fused = prod(dim.kernel for dim in dims if dim.mode == FUSED)
     pieces = row.kernel // max(segment, 1) + 1 if row.mode == SEGMENT else 1
@@ -178,7 +181,7 @@ def schedule(
 
     head = np.zeros(len(HEAD), np.int64)
     buffers = 1
-    if passes or fused * pieces > CHUNK:
+    if passes or split or fused * pieces > CHUNK:
         buffers = 3 if flat and not idempotent else 2
     values = {
         "INNER": inner,
@@ -195,6 +198,7 @@ def schedule(
         "COUNTED": (2 if divisor else 1) if counted else 0,
         "DIVISOR": divisor,
         "IDEMPOTENT": int(idempotent),
+        "SPLIT_ROW": int(split),
     }
     for name, value in values.items():
         head[CONSTANTS[name]] = value

@@ -47,6 +47,7 @@ def drive(env, dims, head, runs, first, last):
                 work[EXTENT, i] = (work[SIZE, i] - 1) * dims[i, STRIDE] + span
             elif dims[i, MODE] == SEGMENT:
                 work[EXTENT, i] = work[SIZE, i] * head[SEGMENT_LENGTH]
+        work[EXTENT, row] += head[SPLIT_ROW] & work[EXTENT, row]
         fetch_tile(env, dims, head, work, lists)
         reduce_tile(env, dims, head, work, lists)
         store_tile(env, dims, head, runs, work, lists)
@@ -286,6 +287,12 @@ def reduce_tile(env, dims, head, work, lists):
             shift = dims[i, DILATION] * inner
             leave = i == row and (dims[i, STRIDE] <= 2 or head[INNER] > 1)
             flat_fold(env, head, lists, dims[i, KERNEL], shift, total, leave)
+            if i == row and head[SPLIT_ROW] == 1:
+                call_split(env[SPLIT], env[B], cap, env[A], total)
+                env[A], env[B] = env[B], env[A]
+                for t in range(3):
+                    lists[2, t] = lists[2, t] // 2 + lists[2, t] % 2 * (total // 2)
+                work[EXTENT, row], work[STEP, row] = extent // 2, 1
         elif mode == SEGMENT:
             length = head[SEGMENT_LENGTH]
             work[STEP, i] = length

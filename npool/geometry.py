@@ -191,6 +191,8 @@ def _frozen(value: Any, name: str, nested: bool = False) -> Any:
     """`value` as plain ints and tuples."""
     if isinstance(value, str):
         return value
+    if nested and getattr(value, "ndim", 0) == 2:
+        value = value.tolist()  # an array of (before, after) pairs, as numpy.pad takes
     if not is_sequence(value):
         if getattr(value, "ndim", 0) or (hasattr(value, "__iter__") and not hasattr(value, "ndim")):
             return sequence(value, name)

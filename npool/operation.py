@@ -62,10 +62,24 @@ class Operation:
             if self.types.result.kind == "c" and source.dtype.kind != "c":
                 targets[0].imag = 0
                 targets = (targets[0].real, *targets[1:])
-            from npool.cpu import engine  # and with it Numba, at the first call
-
-            engine.fold(source, targets, self)
+            _engine().fold(source, targets, self)
         return results.delivered()
+
+
+_loaded: Any = None
+
+
+def _engine() -> Any:
+    """The CPU engine, and with it Numba: imported at the first call, and kept.
+
+    A call while the interpreter shuts down can no longer import what it has.
+    """
+    global _loaded
+    if _loaded is None:
+        from npool.cpu import engine
+
+        _loaded = engine
+    return _loaded
 
 
 _operations: dict[Any, Operation] = {}

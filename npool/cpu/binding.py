@@ -42,6 +42,10 @@ _INT64_MAX = np.int64(2**63 - 1)
 _I = nb.int64
 
 
+class _Misfit(ValueError):
+    """An identity that its accumulator cannot hold."""
+
+
 class Loops(NamedTuple):
     """Addresses of a reducer's compiled loops, and bytes of one accumulator."""
 
@@ -167,7 +171,7 @@ def loops(
                     found = _bind(
                         reducer, dtype, accumulator, result, positions, name if complete else None
                     )
-                except ValueError:  # an identity that does not fit
+                except _Misfit:
                     raise
                 except Exception as error:  # NumbaError, and what Numba lets slip
                     raise TypeError(_refusal(reducer, dtype, error)) from error
@@ -244,7 +248,9 @@ def _bind(
     # What a lift returns becomes the accumulator's type before anything compares it.
     space["keep"] = nonzero if accumulator.kind == "b" else instructions.caster(accumulator)
     space["cast_count"] = to_float if floating else same
-    space["decode"] = instructions.DECODERS.get((dtype.name, form), same)
+    # A bool array may hold other bytes than 0 and 1, as a view of a 0/255 mask does.
+    decode = nonzero if dtype.kind == "b" else same
+    space["decode"] = instructions.DECODERS.get((dtype.name, form), decode)
     encode = nonzero if result.kind == "b" else same
     space["encode"] = instructions.ENCODERS.get((result.name, form), encode)
     for word in ("cut_columns", "cut_params", "cut_source"):
@@ -310,12 +316,17 @@ def _identity(
     for t, part in zip(held, given, strict=False):
         number = value(part)
         try:
-            with np.errstate(over="ignore"):
+            with np.errstate(all="ignore"):
                 typed = t.type(number)
         except (OverflowError, ValueError):
             typed = None
-        if typed is None or (typed != number and number == number):
-            raise ValueError(
+        fits = typed is not None and (
+            bool(np.isinf(typed)) == (abs(number) == np.inf)
+            if t.kind == "f"
+            else typed.item() == number
+        )
+        if not fits:
+            raise _Misfit(
                 f"identity {part!r} of reducer {reducer.name!r} does not fit its accumulator's "
                 f"type {t}: use another identity, or accumulator='float'"
             )

@@ -46,6 +46,11 @@ def jit(function: Callable[..., Any], entry: bool = False) -> Any:
 def _unified(typingctx: Any, a: Any, b: Any) -> Any:
     if isinstance(a, types.Boolean) and isinstance(b, types.Boolean):
         return types.boolean
+    # An integer written in a reducer takes the other's type: uint64 and int64 would make float64.
+    if isinstance(a, types.IntegerLiteral) and not isinstance(b, types.Boolean):
+        return types.unliteral(b)
+    if isinstance(b, types.IntegerLiteral) and not isinstance(a, types.Boolean):
+        return types.unliteral(a)
     return typingctx.unify_types(types.unliteral(a), types.unliteral(b))
 
 
@@ -77,11 +82,11 @@ def _extreme(op: str) -> Any:
     return typed
 
 
-maximum = intrinsic(_extreme(">"))
-minimum = intrinsic(_extreme("<"))
+maximum = intrinsic(prefer_literal=True)(_extreme(">"))
+minimum = intrinsic(prefer_literal=True)(_extreme("<"))
 
 
-@intrinsic
+@intrinsic(prefer_literal=True)
 def select(typingctx: Any, condition: Any, a: Any, b: Any) -> Any:
     kind = _unified(typingctx, a, b)
 
@@ -244,9 +249,8 @@ VOCABULARY: dict[Any, Any] = {
 # float16 in and out of float32. x86-64 before 2012 lacks the conversion instructions, and
 # LLVM would call a runtime routine that no process has: there, integer arithmetic.
 # Where the user names another target for Numba, the host's features say nothing.
-HAS_HALF = (
-    not (config.CPU_NAME or config.CPU_FEATURES)
-    and llvm.get_host_cpu_features().get("f16c", True)
+HAS_HALF = not (config.CPU_NAME or config.CPU_FEATURES) and llvm.get_host_cpu_features().get(
+    "f16c", True
 )
 
 

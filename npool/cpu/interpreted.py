@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 
 from npool import scalars
 
-__all__ = ["DECODERS", "ENCODERS", "VOCABULARY", "address", "caller", "caster", "jit", "select", "view"]
+__all__ = [
+    "DECODERS",
+    "ENCODERS",
+    "VOCABULARY",
+    "address",
+    "caller",
+    "caster",
+    "jit",
+    "select",
+    "view",
+]
 
 select = scalars.select
 #: The meaning of each word is the word itself.

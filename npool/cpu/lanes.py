@@ -17,8 +17,27 @@ place or at that same index: only then does LLVM see that they do not overlap an
 
 
 def rows(
-    dst, cap, at, pitch, src, o0, o1, o2, o3, stride, cols, p0, p1, p2, p3, climb, params, taps,
-    fresh, n, m,
+    dst,
+    cap,
+    at,
+    pitch,
+    src,
+    o0,
+    o1,
+    o2,
+    o3,
+    stride,
+    cols,
+    p0,
+    p1,
+    p2,
+    p3,
+    climb,
+    params,
+    taps,
+    fresh,
+    n,
+    m,
 ):
     """Fold `taps` (1 to 4) rows of `src` of length `n` into a row of `dst`, `m` times.
 
@@ -93,8 +112,26 @@ def fill(dst, cap, at, pitch, n, m):
 
 
 def store(
-    out, positions, at, lift, across, within, src, cap, start, pitch, o1, o2, o3, taps, step,
-    inner, n, m, count, params,
+    out,
+    positions,
+    at,
+    lift,
+    across,
+    within,
+    src,
+    cap,
+    start,
+    pitch,
+    o1,
+    o2,
+    o3,
+    taps,
+    step,
+    inner,
+    n,
+    m,
+    count,
+    params,
 ):
     """Fold the last `taps` (1 to 4), finish, and write `m` rows of `n` * `inner` results.
 
@@ -105,8 +142,11 @@ def store(
     total = cast_count(count)
     length = inner
     groups = n
-    if step == 1 and (inner == 1 or across == inner) and (within == 1 or inner == 1) and (
-        across == 1 or inner > 1
+    if (
+        step == 1
+        and (inner == 1 or across == inner)
+        and (within == 1 or inner == 1)
+        and (across == 1 or inner > 1)
     ):
         groups, length = 1, n * inner
     for r in range(m):

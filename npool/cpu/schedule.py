@@ -58,6 +58,8 @@ SHORT = 32
 SMALL_TILE, LARGE_TILE = 1 << 15, 1 << 18
 #: Past this a tile shrinks even where its windows overlap more than they advance.
 HUGE_TILE = 1 << 22
+#: The most that a tile may take at all, in bytes.
+MOST_SCRATCH = 1 << 25
 
 
 @dataclass(slots=True)
@@ -162,11 +164,22 @@ def schedule(
     # along the last dimension, which had better be a long one.
     outer = sorted(dims[:-1], key=lambda dim: dim.mode != FUSED or dim.out != 1)
     dims[:-1] = outer
-    _choose_tiles(dims, inner, segment, width)
-    row = dims[-1]
+    while True:
+        _choose_tiles(dims, inner, segment, width)
+        row = dims[-1]
+        # Windows so wide along several axes that no tile holds their padding: fold the widest
+        # while fetching, tap by tap.
+        wide = [dim for dim in dims if dim.mode in (ROWS, FLAT)]
+        widest = max(wide, key=lambda dim: dim.span / dim.length, default=row)
+        most = HUGE_TILE if widest.span > 2 * widest.length else MOST_SCRATCH
+        if not wide or _scratch(dims, inner, segment) * width <= most:
+            break
+        widest.mode = FUSED
+        if widest is row:
+            dims.append(_Dim(1, 1, in_stride=1, out_stride=1))
 
     split = row.mode == FLAT and row.stride == 2 and inner == 1
-    capacity = prod(dim.extent(dim.tile, segment) for dim in dims) * inner
+    capacity = _scratch(dims, inner, segment)
     if split:
         capacity += capacity // row.extent(row.tile, segment)
     row_length = row.extent(row.tile, segment) * inner
@@ -340,6 +353,11 @@ def _choose_modes(dims: list[_Dim], inner: int) -> int:
     return segment
 
 
+def _scratch(dims: list[_Dim], inner: int, segment: int) -> int:
+    """Elements of a tile in scratch."""
+    return prod(dim.extent(dim.tile, segment) for dim in dims) * inner
+
+
 def _choose_tiles(dims: list[_Dim], inner: int, segment: int, width: int) -> None:
     """Halve the tile where that costs least until it fits its cache."""
     for dim in dims:
@@ -349,7 +367,7 @@ def _choose_tiles(dims: list[_Dim], inner: int, segment: int, width: int) -> Non
     )
 
     def size() -> int:
-        return prod(dim.extent(dim.tile, segment) for dim in dims) * inner * width
+        return _scratch(dims, inner, segment) * width
 
     while size() > budget:
         best, best_ratio = None, 0.0

@@ -124,7 +124,14 @@ def fetch_tile(env, dims, head, work, lists):
                         break
                     end += 1
             fetch_block(
-                env, dims, head, work, lists, (r * height + begin) * pitch, pitch, end - begin,
+                env,
+                dims,
+                head,
+                work,
+                lists,
+                (r * height + begin) * pitch,
+                pitch,
+                end - begin,
                 offset + (at * dims[column, IN_STRIDE] if column >= 0 else 0),
                 step * dims[column, IN_STRIDE] if column >= 0 else 0,
                 place + (at * dims[column, PLACE] if column >= 0 else 0),
@@ -135,9 +142,7 @@ def fetch_tile(env, dims, head, work, lists):
         advance(work[INDEX], work[EXTENT], column)
 
 
-def fetch_block(
-    env, dims, head, work, lists, at, pitch, m, offset, stride, place, climb, fused
-):
+def fetch_block(env, dims, head, work, lists, at, pitch, m, offset, stride, place, climb, fused):
     """Fetch `m` rows: the stretch of the input that they see, and padding at both ends."""
     row = dims.shape[0] - 1
     cap, inner, length = head[CAP], head[INNER], head[SEGMENT_LENGTH]
@@ -160,25 +165,65 @@ def fetch_block(
         if before > 0:
             call_fill(env[FILL], env[A], cap, to, pitch, before, m)
         if before + n < room * inner:
-            call_fill(
-                env[FILL], env[A], cap, to + before + n, pitch, room * inner - before - n, m
-            )
+            call_fill(env[FILL], env[A], cap, to + before + n, pitch, room * inner - before - n, m)
         if pieces > 0:
             fold_source(
-                env, dims, head, work, lists, to + before, pitch, m, offset + low * along,
-                stride, place + low * each, climb, fused, pieces, True, n,
+                env,
+                dims,
+                head,
+                work,
+                lists,
+                to + before,
+                pitch,
+                m,
+                offset + low * along,
+                stride,
+                place + low * each,
+                climb,
+                fused,
+                pieces,
+                True,
+                n,
             )
         if rest > 0:
             low += pieces * length
             fold_source(
-                env, dims, head, work, lists, to, pitch, m, offset + low * along, stride,
-                place + low * each, climb, fused, 1, False, rest * inner,
+                env,
+                dims,
+                head,
+                work,
+                lists,
+                to,
+                pitch,
+                m,
+                offset + low * along,
+                stride,
+                place + low * each,
+                climb,
+                fused,
+                1,
+                False,
+                rest * inner,
             )
 
 
 def fold_source(
-    env, dims, head, work, lists, at, pitch, m, offset, stride, place, climb, fused, pieces,
-    fresh, n,
+    env,
+    dims,
+    head,
+    work,
+    lists,
+    at,
+    pitch,
+    m,
+    offset,
+    stride,
+    place,
+    climb,
+    fused,
+    pieces,
+    fresh,
+    n,
 ):
     """Fold the input's rows of all fused taps (times `pieces` along the row) into A at `at`.
 
@@ -213,23 +258,81 @@ def fold_source(
             for r in range(m):
                 for j in range(k):
                     call_gather(
-                        env[GATHER], env[LINE], env[X], lists[0, j] + r * stride,
-                        dims[row, IN_STRIDE], head[IN_WITHIN], head[INNER], n,
+                        env[GATHER],
+                        env[LINE],
+                        env[X],
+                        lists[0, j] + r * stride,
+                        dims[row, IN_STRIDE],
+                        head[IN_WITHIN],
+                        head[INNER],
+                        n,
                     )
                     p = lists[1, j] + r * climb
                     call_rows(
-                        env[SOURCE_ROWS], target, cap, at + r * pitch, 0, env[LINE], 0, 0, 0, 0,
-                        0, env[COLS], p, p, p, p, 0, env[PARAMS], 1, new and j == 0, n, 1,
+                        env[SOURCE_ROWS],
+                        target,
+                        cap,
+                        at + r * pitch,
+                        0,
+                        env[LINE],
+                        0,
+                        0,
+                        0,
+                        0,
+                        0,
+                        env[COLS],
+                        p,
+                        p,
+                        p,
+                        p,
+                        0,
+                        env[PARAMS],
+                        1,
+                        new and j == 0,
+                        n,
+                        1,
                     )
         else:
             fold_rows(
-                env, env[SOURCE_ROWS], target, cap, at, pitch, env[X], lists, stride, climb, k,
-                new, n, m,
+                env,
+                env[SOURCE_ROWS],
+                target,
+                cap,
+                at,
+                pitch,
+                env[X],
+                lists,
+                stride,
+                climb,
+                k,
+                new,
+                n,
+                m,
             )
         if apart:
             call_rows(
-                env[SCRATCH_ROWS], env[A], cap, at, pitch, env[B], at, at, at, at, pitch,
-                env[COLS], 0, 0, 0, 0, 0, env[PARAMS], 1, False, n, m,
+                env[SCRATCH_ROWS],
+                env[A],
+                cap,
+                at,
+                pitch,
+                env[B],
+                at,
+                at,
+                at,
+                at,
+                pitch,
+                env[COLS],
+                0,
+                0,
+                0,
+                0,
+                0,
+                env[PARAMS],
+                1,
+                False,
+                n,
+                m,
             )
         done += k
 
@@ -241,9 +344,28 @@ def fold_rows(env, fold, dst, cap, at, pitch, src, lists, stride, climb, count, 
         k = min(4, count - j)
         j1, j2, j3 = min(j + 1, count - 1), min(j + 2, count - 1), min(j + 3, count - 1)
         call_rows(
-            fold, dst, cap, at, pitch, src, lists[0, j], lists[0, j1], lists[0, j2],
-            lists[0, j3], stride, env[COLS], lists[1, j], lists[1, j1], lists[1, j2],
-            lists[1, j3], climb, env[PARAMS], k, fresh and j == 0, n, m,
+            fold,
+            dst,
+            cap,
+            at,
+            pitch,
+            src,
+            lists[0, j],
+            lists[0, j1],
+            lists[0, j2],
+            lists[0, j3],
+            stride,
+            env[COLS],
+            lists[1, j],
+            lists[1, j1],
+            lists[1, j2],
+            lists[1, j3],
+            climb,
+            env[PARAMS],
+            k,
+            fresh and j == 0,
+            n,
+            m,
         )
         j += k
 
@@ -275,8 +397,20 @@ def reduce_tile(env, dims, head, work, lists):
                         lists[0, t] = (o * extent + (done + t) * dims[i, DILATION]) * inner
                         lists[1, t] = 0
                     fold_rows(
-                        env, env[SCRATCH_ROWS], env[B], cap, o * size * inner, inner, env[A],
-                        lists, dims[i, STRIDE] * inner, 0, m, done == 0, inner, size,
+                        env,
+                        env[SCRATCH_ROWS],
+                        env[B],
+                        cap,
+                        o * size * inner,
+                        inner,
+                        env[A],
+                        lists,
+                        dims[i, STRIDE] * inner,
+                        0,
+                        m,
+                        done == 0,
+                        inner,
+                        size,
                     )
                     done += m
             work[EXTENT, i] = size
@@ -302,9 +436,28 @@ def reduce_tile(env, dims, head, work, lists):
                 half = left // 2
                 other = (left - half) * inner
                 call_rows(
-                    env[SCRATCH_ROWS], env[A], cap, 0, length * inner, env[A], other, other,
-                    other, other, length * inner, env[COLS], 0, 0, 0, 0, 0, env[PARAMS], 1,
-                    False, half * inner, outer * size,
+                    env[SCRATCH_ROWS],
+                    env[A],
+                    cap,
+                    0,
+                    length * inner,
+                    env[A],
+                    other,
+                    other,
+                    other,
+                    other,
+                    length * inner,
+                    env[COLS],
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    env[PARAMS],
+                    1,
+                    False,
+                    half * inner,
+                    outer * size,
                 )
                 left -= half
 
@@ -333,8 +486,28 @@ def flat_fold(env, head, lists, kernel, shift, total, leave):
                 lists[2, 0], lists[2, 1], lists[2, 2], lists[2, 3] = s1, s2, final, taps
                 return
             call_rows(
-                env[SCRATCH_ROWS], env[B], head[CAP], 0, 0, env[A], 0, s1, s2, final, 0,
-                env[COLS], 0, 0, 0, 0, 0, env[PARAMS], taps, True, last, 1,
+                env[SCRATCH_ROWS],
+                env[B],
+                head[CAP],
+                0,
+                0,
+                env[A],
+                0,
+                s1,
+                s2,
+                final,
+                0,
+                env[COLS],
+                0,
+                0,
+                0,
+                0,
+                0,
+                env[PARAMS],
+                taps,
+                True,
+                last,
+                1,
             )
             env[A], env[B] = env[B], env[A]
         return
@@ -367,8 +540,28 @@ def shifted(env, head, dst, first, shift, taps, fresh, n):
     s2 = first + 2 * shift if taps > 2 else first
     s3 = first + 3 * shift if taps > 3 else first
     call_rows(
-        env[SCRATCH_ROWS], dst, head[CAP], 0, 0, env[A], first, s1, s2, s3, 0, env[COLS],
-        0, 0, 0, 0, 0, env[PARAMS], taps, fresh, n, 1,
+        env[SCRATCH_ROWS],
+        dst,
+        head[CAP],
+        0,
+        0,
+        env[A],
+        first,
+        s1,
+        s2,
+        s3,
+        0,
+        env[COLS],
+        0,
+        0,
+        0,
+        0,
+        0,
+        env[PARAMS],
+        taps,
+        fresh,
+        n,
+        1,
     )
 
 
@@ -410,11 +603,27 @@ def store_tile(env, dims, head, runs, work, lists):
                 n = min(work[SIZE, row] - done, stop - at)
                 total = head[DIVISOR] if head[COUNTED] == 2 else above * value
                 call_store(
-                    env[STORE], env[VALUES], env[POSITIONS], to + at * across, lift, across,
-                    head[OUT_WITHIN], env[A], head[CAP], block + done * step * inner,
+                    env[STORE],
+                    env[VALUES],
+                    env[POSITIONS],
+                    to + at * across,
+                    lift,
+                    across,
+                    head[OUT_WITHIN],
+                    env[A],
+                    head[CAP],
+                    block + done * step * inner,
                     pitch * work[STEP, column] if column >= 0 else 0,
-                    lists[2, 0], lists[2, 1], lists[2, 2], lists[2, 3], step, inner, n, m,
-                    total, env[PARAMS],
+                    lists[2, 0],
+                    lists[2, 1],
+                    lists[2, 2],
+                    lists[2, 3],
+                    step,
+                    inner,
+                    n,
+                    m,
+                    total,
+                    env[PARAMS],
                 )
                 done += n
             begin += m

@@ -8,6 +8,7 @@ when a call returns or raises.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -143,7 +144,8 @@ def run(
     """
     job = _Job(work, tasks, chunk, threads)
     helpers = min(threads, -(-tasks // chunk)) - (0 if stop else 1)
-    if helpers < 1:
+    # Daemon threads no longer run while the interpreter shuts down.
+    if helpers < 1 or sys.is_finalizing():
         job.take_chunks()
         return
     try:

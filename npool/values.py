@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
-__all__ = ["integer", "sequence", "shown"]
+import numpy as np
+
+__all__ = ["integer", "is_number", "is_sequence", "number", "sequence", "shown"]
 
 #: NumPy's own limit on the number of axes; nothing longer describes an array.
 MOST_AXES = 64
@@ -32,6 +35,21 @@ def integer(value: Any, name: str) -> int:
         raise TypeError(
             f"{name} must be an integer, got {shown(value)} of type {type(value).__name__}"
         ) from None
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a real number of Python or NumPy; a bool is none."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def number(value: Any, name: str) -> float:
+    """`value` as a float; infinite where it is past the largest."""
+    if not is_number(value):
+        raise TypeError(f"{name} must be a number, got {shown(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def is_sequence(value: Any) -> bool:

@@ -18,14 +18,16 @@ def environment(**changes: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p), **changes}
 
 
-def start(*arguments: object, code: str | None = None, **changes: str) -> subprocess.Popen[str]:
+def start(
+    *arguments: object, code: str | None = None, stderr: int = subprocess.PIPE, **changes: str
+) -> subprocess.Popen[str]:
     """Start `npool` (or `code`, which sees the arguments in sys.argv) with pipes."""
     program = ["-m", "npool.cli"] if code is None else ["-c", code]
     return subprocess.Popen(
         [sys.executable, *program, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         encoding="utf-8",
         env=environment(PYTHONIOENCODING="utf-8", **changes),

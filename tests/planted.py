@@ -1,7 +1,7 @@
 """A small honest pooling function in plain NumPy, and the bugs that can be planted in it.
 
 It gathers the taps of all windows into one array with a mask, and reduces that: another way than
-the oracle's, of which it shares nothing. ``bug=`` names what is to go wrong; `BUGS` lists the names.
+the oracle's, of which it shares nothing. ``bug=`` names what is to go wrong; `BUGS` lists them.
 """
 
 import itertools
@@ -146,7 +146,9 @@ def _geometry(shape, kernel_size, stride, padding, dilation, ceil_mode, axes, bu
         if bug == "divisor_not_clipped":
             counted = np.full(outputs, k)
         last = n - 1 if bug == "right_edge_off_by_one" and n > 1 else n
-        result.append((number, grid, (grid >= 0) & (grid < last), counted, before, n + before + after))
+        result.append(
+            (number, grid, (grid >= 0) & (grid < last), counted, before, n + before + after)
+        )
     return result
 
 
@@ -178,7 +180,9 @@ def _divisor(geometry, dims):
 
 def _result_dtype(reduce, dtype):
     if reduce in ("sum", "prod"):
-        return {"b": np.dtype("i8"), "i": np.dtype("i8"), "u": np.dtype("u8")}.get(dtype.kind, dtype)
+        return {"b": np.dtype("i8"), "i": np.dtype("i8"), "u": np.dtype("u8")}.get(
+            dtype.kind, dtype
+        )
     if reduce in ("any", "all"):
         return np.dtype(bool)
     if reduce in ("range", "absmax"):
@@ -237,7 +241,9 @@ def _total(taps, mask, result, bug):
         kept = np.result_type(np.float64, np.complex128 if taps.dtype.kind == "c" else np.float64)
         if taps.dtype.kind in "biu":
             kept = np.dtype(object)
-            taps = taps.astype(object) if taps.dtype.kind != "b" else taps.astype(int).astype(object)
+            taps = (
+                taps.astype(object) if taps.dtype.kind != "b" else taps.astype(int).astype(object)
+            )
     return np.where(mask, taps, np.zeros((), taps.dtype)).astype(kept).sum(axis=-1, dtype=kept)
 
 

@@ -24,7 +24,7 @@ BLOCK = re.compile(
 )
 ENTRY = "npool/reducers.py: REDUCERS"
 ROW = "npool/testing/operations.py: OPERATIONS"
-COMMANDS = "check"
+COMMANDS = "look"
 
 
 def blocks():
@@ -47,7 +47,7 @@ def added(source, table, text):
     at = sum(map(len, lines[: last.end_lineno - 1])) + last.end_col_offset
     before, after = source.encode()[:at].decode(), source.encode()[at:].decode()
     after = after.removeprefix(",")
-    return f"{before},\n{textwrap.indent(text.rstrip(), ' ' * last.col_offset)}{after}"
+    return f"{before},\n{textwrap.indent(text.rstrip(), ' ' * last.col_offset)},{after}"
 
 
 def _targets(node):
@@ -97,17 +97,18 @@ def test_the_page_has_one_entry_one_row_and_commands():
     found = blocks()
     assert list(found) == [ENTRY, ROW, COMMANDS]
     for title, call in ((ENTRY, "Reducer"), (ROW, "Operation")):
-        (statement,) = ast.parse(f"({found[title]})").body
-        (one,) = statement.value.elts
-        assert one.func.id == call
-        assert one.args[0].value == NAME
+        (statement,) = ast.parse(found[title]).body
+        assert statement.value.func.id == call
+        assert statement.value.args[0].value == NAME
 
 
 def test_an_entry_goes_to_the_end_of_its_table():
-    before = "A = 1\nT: dict = {\n    r: r\n    for r in (\n        f('é', 1),\n        f(2)\n    )\n}\nB = 2\n"
-    after = added(before, "T", "g(\n    3,\n),\n")
+    before = (
+        "A = 1\nT: dict = {\n    r: r\n    for r in (\n        f('é', 1),\n        f(2)\n    )\n}\n"
+    )
+    after = added(before, "T", "g(\n    3,\n)\n")
     assert after == before.replace("f(2)\n", "f(2),\n        g(\n            3,\n        ),\n")
-    assert added(before.replace("f(2)", "f(2),"), "T", "g(\n    3,\n),\n") == after
+    assert added(before.replace("f(2)", "f(2),"), "T", "g(\n    3,\n)\n") == after
 
 
 @pytest.mark.slow
@@ -132,7 +133,7 @@ def test_one_entry_and_one_row_and_everything_knows_it(tmp_path):
     np.testing.assert_array_equal(result, [[2, 0], [0, 2]])
     assert re.search(rf"--reduce\b.*\b{NAME}\b", " ".join(usage.split()))
     # The documentation's table has its line.
-    assert f"| `{NAME}` | how many elements are not zero (NaN is not) |" in table
+    assert f"| `{NAME}` | how many elements are nonzero (NaN is) |" in table
     # And so have the errors, for somebody who is looking for a name.
     script = "import numpy, npool; npool.pool(numpy.zeros(2), (2,), reduce='count')"
     status, error = run(folder, f'python -c "{script}"')

@@ -99,6 +99,20 @@ def test_any_axis_of_six_gib(tmp_path, shape, order, options, spot, at):
     assert hits.tolist() == [expected]
 
 
+def test_one_window_that_must_be_converted(tmp_path):
+    sparse(tmp_path / "x.npy", (1 << 29,), ">f4", spots=[(77,)])  # 2 GiB
+    found, err = pooled(tmp_path, "-k", str(1 << 29))
+    assert found.tolist() == [SPOTS]
+    assert "larger than --memory" in err
+    assert leftovers(tmp_path) == []
+
+
+def test_windows_that_overlap_and_do_not_fit(tmp_path):
+    sparse(tmp_path / "x.npy", (1 << 29,), "<f4", spots=[(300_000_000,)])
+    found, _ = pooled(tmp_path, "-k", "400000000", "-s", "60000000")
+    assert found.tolist() == [SPOTS, SPOTS, SPOTS]
+
+
 @pytest.mark.parametrize("dtype", [">f4", "<f2", "|u1"])
 def test_types_that_are_converted_piece_by_piece(tmp_path, dtype):
     rows = (2 << 30) // (8192 * np.dtype(dtype).itemsize)

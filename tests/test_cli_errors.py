@@ -160,7 +160,7 @@ REFUSED = [
     ("x.npy x.npy -k 2x2 --force", "is the input itself"),
     ("x.npy same.npy -k 2x2 --force", "is the input itself"),
     ("x.npy nowhere/y.npy -k 2x2", "nowhere does not exist"),
-    ("x.npy words.txt/y.npy -k 2x2", "is not a directory"),
+    ("x.npy words.txt/y.npy -k 2x2", "not a directory"),
     ("x.npy folder/.npy -k 2x2 --reduce no", "choose from"),
     ("x.npy pipe.npy -k 2x2 --force", "is not a regular file"),
     (f"x.npy {'n' * 300}.npy -k 2x2", "name too long"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import stat
 from pathlib import Path
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import npool
-from npool.cli import npy, tiles
+from npool.cli import npy, source, tiles
 from npool.cli.app import app
 from npool.cli.operation import Operation
 from npool.cli.output import Output
@@ -212,10 +214,10 @@ def test_pieces_give_what_the_whole_gives(tmp_path_factory, problem, reduce):
     operation = Operation(npool.REDUCERS[reduce], **call, options=options, positions=positions)
     folder = tmp_path_factory.mktemp("pieces")
     np.save(folder / "x.npy", x)
-    source = npy.open_source(folder / "x.npy")
+    found = npy.open_source(folder / "x.npy")
     seen = Seen()
     with Output(folder / "y.npy", False) as out, Output(folder / "i.npy", False) as where:
-        npy.pool_to_npy(source, operation, out, where if positions else None, memory, seen)
+        npy.pool_to_npy(found, operation, out, where if positions else None, memory, seen)
         out.publish()
         where.publish()
     found = np.load(folder / "y.npy")
@@ -269,6 +271,12 @@ def test_a_piece_fits_the_memory_or_says_that_it_cannot(order, shape, kernel, ax
     plan = make_plan(shape, kernel, axes=axes)
     memory = 4 << 20
     tiling = tiles.tile(plan, order, 4, 4, memory)
+    outermost_first = list(zip(tiling.lengths, plan.out_shape, strict=True))
+    whole = False
+    for length, count in outermost_first if order == "C" else outermost_first[::-1]:
+        # One output each, then one axis that is cut, then whole axes: an unbroken run.
+        assert length == count or not whole
+        whole = whole or length > 1
     largest = 0
     outputs = 0
     for piece in tiles.pieces(plan, tiling, order):
@@ -380,6 +388,42 @@ def _sparse(path: Path, shape: tuple[int, ...]) -> None:
     with path.open("wb") as file:
         npy.write_header(file, shape, np.dtype(np.float32), "C")
         file.truncate(file.tell() + 4 * int(np.prod(shape)))
+
+
+def test_windows_that_would_be_read_again_and_again_are_refused(folder, monkeypatch):
+    np.save("x.npy", integers((1 << 20,)))
+    monkeypatch.setattr(source, "_SMALL", 0)
+    common = ("pool", "x.npy", "y.npy", "-k", "500000", "--memory", "1M")
+    refused = invoke(*common, "-s", "100")
+    assert refused.exit_code == 2
+    more = re.search(r"one window takes 2 MiB.* add --memory (\d+M)", refused.stderr)[1]
+    # A few such windows are read one by one; with the memory asked for, any number of them.
+    assert invoke(*common, "-s", "100000").exit_code == 0
+    np.testing.assert_array_equal(
+        np.load("y.npy"), npool.max_pool(np.load("x.npy"), (500000,), 100000)
+    )
+    assert invoke(*common[:-1], more, "-s", "100", "--force").exit_code == 0
+    assert np.load("y.npy").shape == (5486,)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a terminal to pretend")
+def test_a_bar_on_a_terminal(folder):
+    np.save("x.npy", integers((4096, 1024)))
+    master, slave = os.openpty()
+    arguments = ("pool", "x.npy", "y.npy", "-k", "2x2", "--memory", "1M")
+    process = start(*arguments, stderr=slave, TERM="xterm", COLUMNS="100")
+    os.close(slave)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other side was closed
+        while piece := os.read(master, 4096):
+            shown += piece
+    process.communicate(timeout=60)
+    os.close(master)
+    assert process.returncode == 0, shown
+    text = shown.decode("utf-8", "replace")
+    assert "pooling" in text
+    assert "━" in text
+    assert "100%" in text
 
 
 def test_quiet_says_nothing(folder):

@@ -37,7 +37,9 @@ def test_python_sessions_print_what_they_show(path):
     space, wrong, tried = {}, [], 0
     parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(optionflags=FLAGS)
     for line, body in fences(path, "pycon"):
-        session = parser.get_doctest(body, space, name_of(path), name_of(path), line)
+        # A name for each: doctest looks up lines of code by it.
+        name = f"{name_of(path)}, line {line}"
+        session = parser.get_doctest(body, space, name, name_of(path), line)
         runner.run(session, out=wrong.append, clear_globs=False)
         space = session.globs
         tried += len(session.examples)

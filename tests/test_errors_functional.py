@@ -140,6 +140,25 @@ def test_padding_past_half_of_the_kernel(op, n):
         check_refused(ValueError, phrases, call, INPUTS[n], 3, padding=3, dilation=2)
 
 
+@every
+def test_integers_too_long_to_print_are_refused_in_words(op, n):
+    call, long = call_of(op, n), 10**5000
+    for kwargs in (
+        ({}, {"stride": long}) if op == "lp" else ({}, {"stride": long}, {"padding": long})
+    ):
+        for kernel in (long, 2, -long):
+            if kwargs or kernel != 2:
+                check_refused(ValueError, [], call, INPUTS[n], kernel, **kwargs)
+    if op == "max":
+        check_refused(ValueError, ["bits"], call, INPUTS[n], 2, dilation=long)
+    if op == "lp":
+        pool = getattr(F, f"lp_pool{n}d")
+        check_refused(ValueError, ["bits"], pool, INPUTS[n], long, 2)
+        check_refused(ValueError, ["bits"], pool, INPUTS[n].astype(int), -long, 2)
+    elif op == "avg" and n > 1:
+        check_refused(ValueError, [], call, INPUTS[n], 2, divisor_override=long)
+
+
 # --- flags and numbers -------------------------------------------------------------------------
 
 
@@ -187,7 +206,7 @@ def test_norm_type(n):
         (INPUTS[n], HUGE**20, "1.79e+308"),
         (whole, HUGE, "9.22337e+18"),
     ):
-        check_refused(ValueError, [str(value), largest], pool, x, value, 2)
+        check_refused(ValueError, [str(value)[:100], largest], pool, x, value, 2)
 
 
 # --- input -------------------------------------------------------------------------------------

@@ -46,6 +46,19 @@ def test_max_pool1d_positions_of_ties_nan_and_minus_infinity():
     check_equal(indices, [[0, 0, 1, 2, 3]], np.int64)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "int64", "float32", "uint8"])
+@pytest.mark.parametrize("step", [-1, -2, 2, 3])
+def test_positions_of_strided_views(dtype, step):
+    for length in (4, 5, 9):
+        x = np.arange(3 * length * abs(step)).reshape(3, -1).astype(dtype)[:, ::step]
+        for kernel in (1, 2, 3):
+            for stride in (1, 2, 3, 4):
+                got = F.max_pool1d(x, kernel, stride, return_indices=True)
+                want = F.max_pool1d(np.ascontiguousarray(x), kernel, stride, return_indices=True)
+                check_equal(got[0], want[0])
+                check_equal(got[1], want[1])
+
+
 def test_max_pool2d():
     x = np.arange(16.0).reshape(1, 1, 4, 4)
     check_equal(F.max_pool2d(x, 3), [[[[10.0]]]])
@@ -185,6 +198,14 @@ def test_lp_pool2d_and_3d():
     check_equal(F.lp_pool3d(np.array([[[[1.0, 3], [3, 9]]]]), 2, (1, 2, 2)), [[[[10.0]]]])
 
 
+def test_lp_pool3d_wants_a_whole_window_but_for_an_infinite_norm():
+    x = np.array([[[[1.0, 3], [-4, 2]]]])
+    check_equal(F.lp_pool3d(x, INF, 2, ceil_mode=True), [[[[4.0]]]])
+    check_equal(F.lp_pool3d(x, -INF, 2, ceil_mode=True), [[[[1.0]]]])
+    with pytest.raises(ValueError, match="smaller than kernel size"):
+        F.lp_pool3d(x, 2, 2, ceil_mode=True)
+
+
 def test_lp_of_integers_follows_the_type_of_the_norm():
     x = np.array([[1, 2, 3, 4, 5]])
     # In int64: the mean of 16 and 25 is 20, times 3; in float32 it is 20.5.
@@ -196,7 +217,9 @@ def test_lp_of_integers_follows_the_type_of_the_norm():
     check_equal(F.lp_pool1d(np.array([[True, False, True, True]]), 2.0, 4), [[3**0.5]], np.float32)
     check_equal(F.lp_pool1d(x.astype("int8"), INF, 5), [[5]], np.int8)
     check_equal(F.lp_pool1d(np.array([[True, False]]), -INF, 2), [[False]])
+    # |-128| is -128 in int8: never the largest, and never the smallest either.
     check_equal(F.lp_pool1d(np.array([[3, -128]], "int8"), INF, 2), [[3]], np.int8)
+    check_equal(F.lp_pool1d(np.array([[3, -128]], "int8"), -INF, 2), [[3]], np.int8)
 
 
 def test_lp_rounds_each_step_of_float16_as_torch_does():
@@ -209,6 +232,7 @@ def test_lp_of_special_values():
     x = np.array([[1.0, NAN, 2, INF, -INF, 0]])
     check_equal(F.lp_pool1d(x, 2, 2), [[NAN, INF, INF]])
     check_equal(F.lp_pool1d(x, 0.5, 2), [[NAN, INF, NAN]])  # torch's square root of -inf
+    check_equal(F.lp_pool1d(np.array([[-INF, 4]]), -0.5, 1), [[NAN, 4]])
     check_equal(F.lp_pool1d(x, NAN, 2), [[NAN, NAN, NAN]])
     # The mean is -0, which torch turns to 0 before the root: inf, not -inf.
     check_equal(F.lp_pool1d(np.array([[-INF]]), -1, 1), [[INF]])

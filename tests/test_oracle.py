@@ -48,7 +48,8 @@ def test_nan_and_positions_of_the_semantics():
     np.testing.assert_array_equal(values, [nan, nan, 3])
     assert indices.tolist() == [1, 1, 2]
     values, indices = oracle.pool(line(nan, 5, nan), (3,), return_indices=True)
-    assert np.isnan(values).all() and indices.tolist() == [2]
+    assert np.isnan(values).all()
+    assert indices.tolist() == [2]
     assert oracle.pool(line(4, 4, 4), (3,), return_indices=True)[1].tolist() == [0]
     assert oracle.pool(line(4, 4, 4), (3,), reduce="min", return_indices=True)[1].tolist() == [0]
 
@@ -93,7 +94,9 @@ def test_same_pads_the_odd_element_last_and_same_lower_first():
     assert pooled((1, 2, 3, 4, 5), 2, 2, "same_lower", reduce="sum") == [1, 5, 9]
 
 
-@pytest.mark.parametrize("arguments", [((3,), (4,)), ((0,), (1,)), ((2, 0), (2,)), ((3,), (2,), 1, 0, 3)])
+@pytest.mark.parametrize(
+    "arguments", [((3,), (4,)), ((0,), (1,)), ((2, 0), (2,)), ((3,), (2,), 1, 0, 3)]
+)
 def test_no_window_is_an_error(arguments):
     with pytest.raises(ValueError, match="holds no window"):
         oracle.output_shape(*arguments)
@@ -109,7 +112,8 @@ EMPTY = {
 def test_window_in_the_padding(op):
     options = {"count_include_pad": False} if op == "avg" else {}
     got = pooled([7], 1, 1, 1, reduce=op, **options)
-    assert len(got) == 3 and got[0] == pytest.approx(EMPTY[op], nan_ok=True)
+    assert len(got) == 3
+    assert got[0] == pytest.approx(EMPTY[op], nan_ok=True)
     assert got[2] == pytest.approx(EMPTY[op], nan_ok=True)
 
 
@@ -123,8 +127,8 @@ def test_padding_of_integers_is_the_end_of_the_type(dtype, low, high):
 
 def test_average_of_padding_counts_or_not_and_has_no_integer():
     assert pooled([7], 1, 1, 1, reduce="avg") == [0, 7, 0]
+    x = line(7, dtype="int8")
     with pytest.raises(ValueError, match="no average as an integer"):
-        x = line(7, dtype="int8")
         oracle.pool(x, (1,), 1, 1, reduce="avg", count_include_pad=False, dtype="int8")
 
 
@@ -200,7 +204,8 @@ def test_integers_are_exact_to_their_bounds():
 def test_integer_average_rounds(rounding, wanted):
     x = line(0, 1, 1, 2, -1, 0, -2, -1, dtype="int32")
     y = oracle.pool(x, (2,), reduce="avg", dtype="int32", rounding=rounding)
-    assert y.dtype == np.int32 and y.tolist() == wanted
+    assert y.dtype == np.int32
+    assert y.tolist() == wanted
 
 
 def test_integer_average_stays_within_its_type():
@@ -211,7 +216,8 @@ def test_integer_average_stays_within_its_type():
 
 def test_complex_parts_are_pooled_apart():
     y = oracle.pool(line(1 + 2j, 3 - 4j, dtype="complex64"), (2,), reduce="avg")
-    assert y.tolist() == [2 - 1j] and y.dtype == np.complex64
+    assert y.tolist() == [2 - 1j]
+    assert y.dtype == np.complex64
 
 
 def test_axes_in_any_order_number_positions_in_that_order():
@@ -255,7 +261,8 @@ def test_rounding_once_is_numpy_s_own(dtype):
 
 def test_overflow_and_the_smallest_numbers():
     half = np.dtype("float16")
-    assert exact.nearest(65519, half) == 65504 and exact.nearest(65520, half) == inf
+    assert exact.nearest(65519, half) == 65504
+    assert exact.nearest(65520, half) == inf
     assert exact.nearest(-(10**6), half) == -inf
     assert exact.nearest(Fraction(1, 2**25), half) == 0
     assert exact.nearest(Fraction(3, 2**25), half) == 2 * 2.0**-24
@@ -272,7 +279,8 @@ def test_oracle_imports_only_numpy_and_the_standard_library():
             if isinstance(node, ast.Import):
                 assert {alias.name for alias in node.names} <= allowed, name
             if isinstance(node, ast.ImportFrom):
-                assert node.module in allowed and node.level == (node.module in ("exact", "operations"))
+                assert node.module in allowed
+                assert node.level == (node.module in ("exact", "operations"))
 
 
 TORCH = {
@@ -302,7 +310,8 @@ def test_oracle_agrees_with_torch():
         result = peer.call(problem.array(), problem)
         values, indices = result if isinstance(result, tuple) else (result, None)
         answer = problem.expected()
-        assert values.shape == answer.values.shape and values.dtype == answer.values.dtype
+        assert values.shape == answer.values.shape
+        assert values.dtype == answer.values.dtype
         close = np.abs(values - answer.values) <= answer.allowed
         same = (values == answer.values) | (np.isnan(values) & np.isnan(answer.values))
         assert (same | close).all(), problem

@@ -88,5 +88,7 @@ def test_the_bugs_are_bugs_and_the_switch_turns_them_off():
     x = np.array([[3.0, np.nan], [3.0, 1.0]])
     honest = planted.pool(x, (2, 2), return_indices=True)
     wrong = planted.pool(x, (2, 2), return_indices=True, bug="nan_dropped")
-    assert np.isnan(honest[0]).all() and honest[1].tolist() == [[1]]
-    assert wrong[0].tolist() == [[3.0]] and wrong[1].tolist() == [[0]]
+    assert np.isnan(honest[0]).all()
+    assert honest[1].tolist() == [[1]]
+    assert wrong[0].tolist() == [[3.0]]
+    assert wrong[1].tolist() == [[0]]

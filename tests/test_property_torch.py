@@ -31,7 +31,7 @@ peer = testing.descriptor("torch")
 
 
 def problems_of(op, n):
-    """Problems that torch takes: (C, *spatial) and (N, C, *spatial), padding up to half a window."""
+    """Problems that torch takes: (C, *spatial), (N, C, *spatial), padding up to half a window."""
     options = {
         "count_include_pad": testing.strategies.st.booleans(),
         "divisor_override": testing.strategies.st.sampled_from([None, None, 1, 5]),
@@ -62,7 +62,7 @@ def arguments_of(problem):
 
 def check_close(problem, got, wanted):
     """Equal for max; for sums, within rounding of what the oracle says is the scale of it."""
-    assert got.shape == wanted.shape and got.dtype == wanted.dtype, str(problem)
+    assert (got.shape, got.dtype) == (wanted.shape, wanted.dtype), str(problem)
     if problem.op == "max" or got.dtype.kind in "iu":
         np.testing.assert_array_equal(got, wanted, str(problem))
         return
@@ -78,15 +78,14 @@ def check_max(problem, n):
     function = getattr(theirs, f"max_pool{n}d")
     # A copy: max_pool3d refuses memory formats other than its own two.
     tensor = torch.from_numpy(np.array(x, order="C"))
-    values, positions = function(
-        tensor, problem.kernel_size, **arguments, return_indices=True
-    )
+    values, positions = function(tensor, problem.kernel_size, **arguments, return_indices=True)
     got = getattr(functional, f"max_pool{n}d")(
         x, problem.kernel_size, **arguments, return_indices=True
     )
     np.testing.assert_array_equal(got[0], values.numpy(), str(problem))
     np.testing.assert_array_equal(got[1], positions.numpy(), str(problem))
-    assert got[0].dtype == values.numpy().dtype and got[1].dtype == np.int64
+    assert got[0].dtype == values.numpy().dtype
+    assert got[1].dtype == np.int64
     plain = getattr(functional, f"max_pool{n}d")(x, problem.kernel_size, **arguments)
     np.testing.assert_array_equal(plain, values.numpy(), str(problem))
     ours, where = npool.max_pool(x, problem.kernel_size, **arguments, return_indices=True)
@@ -122,7 +121,7 @@ def check_lp(problem, n):
         torch.from_numpy(x), p, kernel, **arguments_of(problem)
     ).numpy()
     got = getattr(functional, f"lp_pool{n}d")(x, p, kernel, **arguments_of(problem))
-    assert got.shape == wanted.shape and got.dtype == wanted.dtype, str(problem)
+    assert (got.shape, got.dtype) == (wanted.shape, wanted.dtype), str(problem)
     tolerance = 1e-4 if got.dtype == np.float32 else 1e-11
     np.testing.assert_allclose(got, wanted, tolerance, tolerance, err_msg=str(problem))
     if not problem.ceil_mode and not (x < 0).any():
@@ -151,7 +150,8 @@ def test_npool_agrees_with_torch(op, n):
 def test_the_thorough_profile_tries_5000_problems():
     thorough = settings.get_profile("thorough").max_examples * 56 // 100 * len(CASES)
     quick = settings.get_profile("quick").max_examples * 56 // 100 * len(CASES)
-    assert thorough >= 5_000 and quick >= 500
+    assert thorough >= 5_000
+    assert quick >= 500
 
 
 def test_the_comparison_can_fail():

@@ -92,7 +92,8 @@ def test_as_the_documentation_of_cases_shows(case):
 def test_cases_are_named_after_their_rules_and_raise():
     bad = functools.partial(planted.pool, bug="last_tie")
     cases = {case.__name__: case for case in testing.cases(bad, name="bad", max_examples=60)}
-    assert set(cases) <= set(testing.RULES) and len(cases) > 50
+    assert set(cases) <= set(testing.RULES)
+    assert len(cases) > 50
     with pytest.raises(testing.Deviation, match="bad breaks tie_first_position"):
         cases["tie_first_position"].check()
 
@@ -102,7 +103,8 @@ def test_the_same_outcome_each_time():
     named = testing.RULES["everything_together"]
     first, again = (testing.examine(named, bad, 60) for _ in range(2))
     assert first.status == "deviates"
-    assert str(first.deviation) == str(again.deviation) and first.examples == again.examples
+    assert str(first.deviation) == str(again.deviation)
+    assert first.examples == again.examples
 
 
 def test_sizes_come_as_one_int_or_always_as_tuples():
@@ -162,9 +164,11 @@ def test_exclude_leaves_rules_out():
 def test_every_rule_cites_its_section():
     for name, one in testing.RULES.items():
         assert one.statement.startswith(f"semantics.md {one.section}: "), name
-        assert one.section in {"1", "2", "3", "4", "5"} and one.statement.endswith(".")
+        assert one.section in {"1", "2", "3", "4", "5"}
+        assert one.statement.endswith(".")
     sections = [one.section for one in testing.RULES.values()]
-    assert sections == sorted(sections) and len(sections) >= 60
+    assert sections == sorted(sections)
+    assert len(sections) >= 60
     with pytest.raises(ValueError, match="must begin with its section"):
         rule(("max",))(lambda implementation, problem: None)
 
@@ -215,7 +219,8 @@ def test_descriptor_says_why_it_refuses_a_problem():
     for reason, problem in lacks.items():
         assert peer.refuses(problem) == reason
     line = testing.edge("window_of_two_overlapping")
-    assert peer.adapted(line).shape == (1, 4) and peer.refuses(peer.adapted(line)) is None
+    assert peer.adapted(line).shape == (1, 4)
+    assert peer.refuses(peer.adapted(line)) is None
 
 
 def test_importing_the_suite_imports_no_framework():

@@ -3,6 +3,10 @@
 import importlib.util
 import json
 import math
+import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -61,7 +65,8 @@ KNOWN = [
 )
 def test_known_deviation_is_found(name, rule):
     found = deviation(name, rule)
-    assert found.implementation == name and found.rule == rule
+    assert found.implementation == name
+    assert found.rule == rule
     assert found.expected != found.got
 
 
@@ -81,7 +86,8 @@ def test_nan_and_padding_of_onnx_runtime():
 def test_nan_in_scipy_s_running_sum():
     problem = testing.Problem("avg", (5,), (math.nan, 1, 2, 3, 4), kernel_size=(2,), stride=1)
     got, wanted = judged("scipy", problem)
-    assert np.isnan(got).all() and wanted[1:].tolist() == [1.5, 2.5, 3.5]
+    assert np.isnan(got).all()
+    assert wanted[1:].tolist() == [1.5, 2.5, 3.5]
     assert "nan" in deviation("scipy", "nan_does_not_spread").got
 
 
@@ -110,7 +116,8 @@ def test_torch_keeps_the_rules_that_come_from_it(rule):
 @pytest.mark.parametrize("name", peers.found())
 def test_descriptor_is_true(name):
     peer = testing.descriptor(name)
-    assert peer.name == name and peer.version[0].isdigit()
+    assert peer.name == name
+    assert peer.version[0].isdigit()
     outcome = testing.examine(testing.RULES["a_window_holds_its_own_elements"], peer, 30)
     assert outcome.status == "pass", str(outcome.deviation or outcome.reason)
 
@@ -129,7 +136,8 @@ def report():
 def test_report_holds_every_cell(report):
     assert [outcome.rule for outcome in report.outcomes] == list(testing.RULES)
     counts = report.counts("numpy")
-    assert sum(counts.values()) == len(testing.RULES) and counts["pass"] > 15
+    assert sum(counts.values()) == len(testing.RULES)
+    assert counts["pass"] > 15
     assert report.outcome("nan_propagates", "numpy").examples >= 6
     with pytest.raises(KeyError, match="no outcome of 'x' for 'numpy'"):
         report.outcome("x", "numpy")
@@ -162,7 +170,8 @@ def test_markdown_is_one_table_and_the_deviations(monkeypatch):
     assert all(row.count("|") == 4 for row in rows)
     assert "## Where numpy deviates" in text
     found = report.deviations("numpy")
-    assert found and f"call      {found[0].deviation.call}" in text
+    assert found
+    assert f"call      {found[0].deviation.call}" in text
     assert "| 1 | `a_window_holds_its_own_elements` | ✗ |" in text
 
 
@@ -172,11 +181,23 @@ def test_progress_counts_to_the_end():
     total = len(testing.RULES)
     assert [done for done, _, _ in heard] == list(range(total + 1))
     assert {of for _, of, _ in heard} == {total}
-    assert heard[0][2] == f"numpy: {next(iter(testing.RULES))}" and heard[-1][2] == "done"
+    assert heard[0][2] == f"numpy: {next(iter(testing.RULES))}"
+    assert heard[-1][2] == "done"
+
+
+def test_nothing_is_left_in_the_working_directory(tmp_path):
+    code = "from npool import testing; testing.conform(['numpy'], max_examples=2)"
+    root = pathlib.Path(npool.__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    environment.pop("HYPOTHESIS_STORAGE_DIRECTORY", None)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_names_and_examples_are_checked(monkeypatch):
-    with pytest.raises(ValueError, match="unknown implementation 'tensorflow'; known: npool, torch"):
+    with pytest.raises(
+        ValueError, match="unknown implementation 'tensorflow'; known: npool, torch"
+    ):
         testing.conform(["tensorflow"])
     with pytest.raises(ValueError, match="max_examples=0 is below 1"):
         testing.conform(["numpy"], max_examples=0)
@@ -188,7 +209,8 @@ def test_names_and_examples_are_checked(monkeypatch):
     )
     with pytest.raises(ValueError, match=r"jax is not installed: pip install jax \(found: npool"):
         testing.conform(["jax"])
-    assert "jax" not in testing.found() and testing.found()[0] == "npool"
+    assert "jax" not in testing.found()
+    assert testing.found()[0] == "npool"
 
 
 def test_npool_is_described_with_all_that_it_has():

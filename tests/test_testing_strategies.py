@@ -30,13 +30,16 @@ def test_layout_keeps_the_numbers(name, x):
 def test_layouts_are_what_they_are_called():
     x = np.arange(2 * 3 * 4 * 5, dtype=np.int32).reshape(2, 3, 4, 5)
     made = {name: layout(x) for name, layout in testing.LAYOUTS.items()}
-    assert made["C"].flags.c_contiguous and made["F"].flags.f_contiguous
+    assert made["C"].flags.c_contiguous
+    assert made["F"].flags.f_contiguous
     assert made["channels_last"].strides == (240, 4, 60, 12)
     assert made["transposed"].strides == (240, 80, 4, 16)
-    assert not made["sliced"].flags.c_contiguous and min(made["reversed"].strides) < 0
+    assert not made["sliced"].flags.c_contiguous
+    assert min(made["reversed"].strides) < 0
     assert made["broadcast"].strides[0] == 0
     assert not made["read_only"].flags.writeable
-    assert made["big_endian"].dtype == ">i4" and not made["unaligned"].flags.aligned
+    assert made["big_endian"].dtype == ">i4"
+    assert not made["unaligned"].flags.aligned
     for name in DENSE:
         assert math.prod(made[name].shape) * 4 == made[name].nbytes
         assert sorted(made[name].strides) == [4, *np.sort(made[name].strides)[1:]]
@@ -45,17 +48,21 @@ def test_layouts_are_what_they_are_called():
 def test_sliced_and_offset_have_other_numbers_around_them():
     for name in ("sliced", "offset"):
         view = testing.LAYOUTS[name](np.zeros((2, 2), np.float32))
-        assert view.base is not None and (np.asarray(view.base) != 0).any()
+        assert view.base is not None
+        assert (np.asarray(view.base) != 0).any()
 
 
 @given(testing.problems(edges=tuple(testing.EDGES)))
 @FEW
 def test_problem_is_valid_and_small(problem):
     x = problem.array()
-    assert x.shape == problem.shape and x.dtype.newbyteorder("=") == exact.named_dtype(problem.dtype)
+    assert x.shape == problem.shape
+    assert x.dtype.newbyteorder("=") == exact.named_dtype(problem.dtype)
     answer = problem.expected(x)
     assert answer.values.shape == problem.output_shape()
-    assert 1 <= problem.pooled() <= 4 and 1 <= x.ndim <= 6 and x.size <= 300
+    assert 1 <= problem.pooled() <= 4
+    assert 1 <= x.ndim <= 6
+    assert x.size <= 300
 
 
 @given(testing.problems(edges=tuple(testing.EDGES)))
@@ -63,7 +70,8 @@ def test_problem_is_valid_and_small(problem):
 def test_problem_prints_as_code(problem):
     names = {"Problem": testing.Problem, "nan": math.nan, "inf": math.inf, "Noise": testing.Noise}
     again = eval(repr(problem), names)
-    assert repr(again) == repr(problem) and str(again) == str(problem)
+    assert repr(again) == repr(problem)
+    assert str(again) == str(problem)
     called = {}
 
     def pool(x, kernel_size, stride=None, **arguments):
@@ -107,7 +115,8 @@ def test_problems_reach_everything_that_they_name():
     assert seen["op"] == set(testing.OPERATIONS)
     assert seen["dtype"] == set(exact.available(tuple(dtypes)))
     assert seen["layout"] == set(testing.LAYOUTS)
-    assert seen["rank"] == {1, 2, 3, 4, 5, 6} and seen["pooled"] == {1, 2, 3, 4}
+    assert seen["rank"] == {1, 2, 3, 4, 5, 6}
+    assert seen["pooled"] == {1, 2, 3, 4}
     assert seen["padding"] >= {"same", "same_lower", "valid", "int", "tuple", "list"}
     assert all(seen[name] == {True, False} for name in ("ceil_mode", "empty", "dilated"))
     assert seen["special"] == {"nan", "inf", "-inf"}
@@ -151,7 +160,8 @@ def test_elements_fit_their_dtype(dtype, data):
     value = data.draw(testing.elements(dtype, style))
     if kind.kind in "biu":
         low, high = exact.bounds(kind)
-        assert isinstance(value, int) and low <= value <= high
+        assert isinstance(value, int)
+        assert low <= value <= high
     else:
         assert isinstance(value, complex if kind.kind == "c" else int | float)
 

@@ -16,11 +16,15 @@ from npool import testing
 PAGE = Path(__file__).resolve().parent.parent / "conformance.md"
 
 INTRODUCTION = """\
+---
+hide: [toc] # the matrix needs the room
+---
+
 # Conformance
 
-How npool and other libraries keep to the [semantics](semantics.md), rule by rule. A deviation is no fault:
-each library has rules of its own. It is where results change when code moves, and each comes with the
-smallest problem that was found.
+How npool and other libraries keep to the [semantics](semantics.md), rule by rule. A deviation is no
+fault: each library has rules of its own. It is where results change when code moves, and each
+comes with the smallest problem that was found.
 
 | Mark | Meaning |
 | --- | --- |
@@ -28,8 +32,9 @@ smallest problem that was found.
 | ✗ | deviates: see below |
 | · | does not apply: the library has no such parameter, dtype or operation |
 
-The first column is the section of the semantics. What each rule says is under
-[The rules](testing.md#the-rules). Made with Python {python} and {examples} random problems for each rule and library, from a fixed seed:
+The first column is the section of the semantics; what each rule says is under
+[The rules](testing.md#the-rules). The versions are those at the head of the columns. Made with
+Python {python}, and {examples} random problems for each rule and library, from a fixed seed, by
 
 ```console
 $ python docs/generate/conformance.py --max-examples {examples}

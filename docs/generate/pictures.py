@@ -63,12 +63,7 @@ class Call:
     def plan(self) -> Plan:
         """What npool makes of it."""
         return make_plan(
-            (self.length,),
-            (self.kernel,),
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.ceil_mode,
+            (self.length,), (self.kernel,), self.stride, self.padding, self.dilation, self.ceil_mode
         )
 
     def text(self) -> str:
@@ -115,9 +110,7 @@ class Canvas:
 
     def cross(self, x: int, y: int, kind: str, more: str = "") -> None:
         """A tap that there is no place for."""
-        self.parts.append(
-            f'<path class="{kind}" d="M{x - 5} {y - 5}l10 10m0 -10l-10 10"{more}/>'
-        )
+        self.parts.append(f'<path class="{kind}" d="M{x - 5} {y - 5}l10 10m0 -10l-10 10"{more}/>')
 
     def svg(self, title: str, description: str) -> str:
         """The picture as a file."""
@@ -263,9 +256,7 @@ def planes(x: Any, **call: Any) -> Canvas:
             rows.extent * size,
             "frame",
         )
-        canvas.text(
-            left, top + height * size + 22, f"output[{i}, {j}] = {result[i, j]}", "label"
-        )
+        canvas.text(left, top + height * size + 22, f"output[{i}, {j}] = {result[i, j]}", "label")
     canvas.reach(0, top + height * size + 26)
     return canvas
 
@@ -306,9 +297,7 @@ CHARTS: dict[str, tuple[str, tuple[Call, ...]]] = {
 
 def _chart_picture(name: str) -> str:
     title, calls = CHARTS[name]
-    said = "; ".join(
-        f"{call.text()}: {call.plan().windows[0].out} outputs" for call in calls
-    )
+    said = "; ".join(f"{call.text()}: {call.plan().windows[0].out} outputs" for call in calls)
     return charts(*calls).svg(title, said)
 
 

@@ -32,19 +32,11 @@ def reducers() -> str:
     rows = []
     for name, reducer in npool.REDUCERS.items():
         types = {dtype: _pooled(name, dtype).dtype.name for dtype in SHOWN}
-        face = f"{name}_pool"
-        call = f"`npool.{face}`" if hasattr(npool, face) else f'`npool.pool(…, reduce="{name}")`'
         empty = npool.pool(np.ones(1, np.float32), (1,), 1, ((1, 0),), reduce=name)[0]
         rows.append(
-            [
-                f"`{name}`",
-                reducer.summary,
-                *(f"`{types[dtype]}`" for dtype in SHOWN),
-                _plain(empty),
-                call,
-            ]
+            [f"`{name}`", reducer.summary, *(f"`{types[dtype]}`" for dtype in SHOWN), _plain(empty)]
         )
-    heads = ["Name", "Gives", *(f"of {dtype}" for dtype in SHOWN), "no element", "Call"]
+    heads = ["Name", "Gives", *(f"of {dtype}" for dtype in SHOWN), "no element"]
     return table(heads, rows)
 
 
@@ -77,7 +69,7 @@ def command_options(name: str) -> str:
         names = [*parameter.opts, *parameter.secondary_opts]
         value = f" {parameter.metavar}" if parameter.metavar else ""
         rows.append([", ".join(f"`{one}{value}`" for one in names), parameter.help or ""])
-    return table(["Argument or option", "What it does"], rows)
+    return table(["Argument or option", "What it does"], rows) if rows else "It has no options."
 
 
 def commands() -> str:
@@ -101,7 +93,9 @@ def rules() -> str:
     rows = []
     for rule in RULES.values():
         statement = rule.statement.split(": ", 1)[1]
-        rows.append([rule.section, f"`{rule.name}`", statement[0].upper() + statement[1:]])
+        if statement.split()[0].isalpha():  # not the name of a function
+            statement = statement[0].upper() + statement[1:]
+        rows.append([rule.section, f"`{rule.name}`", statement])
     return table(["§", "Rule", "What it says"], rows)
 
 
@@ -133,9 +127,7 @@ def schedules() -> str:
         )  # fmt: skip
         dims = laid.describe(found.dims)
         inner = int(found.head[laid.CONSTANTS["INNER"]])
-        cell = " · ".join(
-            f"{modes[dim['MODE']]} {dim['TILE']} of {dim['OUT']}" for dim in dims
-        )
+        cell = " · ".join(f"{modes[dim['MODE']]} {dim['TILE']} of {dim['OUT']}" for dim in dims)
         if inner > 1:
             cell += f" · (inner {inner})"
         rows.append([words, f"`{shape}`", cell, str(found.tasks)])
@@ -174,14 +166,12 @@ TABLES = {
 
 
 def filled(markdown: str) -> str:
-    """A page, with every ``<!-- table: name -->`` or ``<!-- table: name argument -->`` filled in."""
+    """A page, with every ``<!-- table: name -->`` (or ``… name argument -->``) filled in."""
 
     def fill(found: re.Match[str]) -> str:
         return TABLES[found["name"]](*filter(None, [found["argument"]]))  # type: ignore[operator]
 
-    return re.sub(
-        r"<!-- table: (?P<name>\w+)(?: (?P<argument>[^>]+?))? -->", fill, markdown
-    )
+    return re.sub(r"<!-- table: (?P<name>\w+)(?: (?P<argument>[^>]+?))? -->", fill, markdown)
 
 
 if __name__ == "__main__":

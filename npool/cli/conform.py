@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from npool.cli.output import Output, check_place, signals_unwind
-from npool.cli.refusal import Refusal, one_line
+from npool.cli.refusal import Refusal, one_line, reason
 
 if TYPE_CHECKING:
     from npool.testing import ConformanceReport
@@ -97,7 +97,7 @@ def _write(path: Path, text: str, force: bool) -> None:
             out.file.write(text.encode("utf-8"))
             out.publish()
         except OSError as error:
-            raise Refusal(f"{path}: nothing was written: {one_line(error)}") from error
+            raise Refusal(f"{path}: nothing was written: {reason(error)}") from error
 
 
 @contextlib.contextmanager

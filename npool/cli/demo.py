@@ -17,7 +17,7 @@ import npool
 from npool.cli.demo_picture import OURS, draw
 from npool.cli.demo_race import Race, race
 from npool.cli.output import Output, check_place, signals_unwind
-from npool.cli.refusal import Refusal, one_line
+from npool.cli.refusal import Refusal, one_line, reason
 
 __all__ = ["demo", "photograph", "run_case", "seed_cases"]
 
@@ -54,7 +54,7 @@ def demo(
             out.file.write(draw(photo))
             out.publish()
         except OSError as error:
-            raise Refusal(f"{output}: nothing was written: {one_line(error)}") from error
+            raise Refusal(f"{output}: nothing was written: {reason(error)}") from error
     if timing:
         wrong += _show_race(console, race(photo), photo)
     console.print(f"\nThe photograph, pooled: {output}", soft_wrap=True)

@@ -15,7 +15,7 @@ import numpy as np
 from npool.cli.operation import Operation
 from npool.cli.output import Output
 from npool.cli.progress import Reporter
-from npool.cli.refusal import Refusal, one_line
+from npool.cli.refusal import Refusal, one_line, reason
 from npool.cli.source import Order, Source, map_array, read_at_once, write_header, write_values
 from npool.cli.tiles import Piece, pieces, tile
 from npool.geometry import Plan
@@ -45,7 +45,7 @@ def open_source(path: Path, input_dtype: str | None = None) -> Source:
                 return Source(np.empty(shape, dtype, order), order, None)
             return map_array(file, shape, dtype, order, offset)
     except OSError as error:
-        raise Refusal(f"{path}: cannot be read: {one_line(error)}") from None
+        raise Refusal(f"{path}: cannot be read: {reason(error)}") from None
     except (ValueError, OverflowError, MemoryError) as error:
         raise Refusal(f"{path}: cannot be mapped: {one_line(error)}") from None
 

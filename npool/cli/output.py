@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from npool.cli.refusal import Refusal
+from npool.cli.refusal import Refusal, reason
 
 try:
     import fcntl
@@ -33,7 +33,11 @@ def check_place(path: Path, source: Path | None, force: bool) -> Path:
         raise Refusal(f"{path}: names no file: give the output a name, such as out.npy")
     try:
         place = path.resolve()
-        present = os.path.lexists(place)
+        try:
+            os.lstat(place)
+            present = True
+        except FileNotFoundError:
+            present = False
         directory = place.parent
         if not directory.is_dir():
             kind = "is not a directory" if directory.exists() else "does not exist"
@@ -50,7 +54,7 @@ def check_place(path: Path, source: Path | None, force: bool) -> Path:
         if not os.access(directory, os.W_OK | os.X_OK):
             raise Refusal(f"{path}: the directory {directory} cannot be written: choose another")
     except OSError as error:
-        raise Refusal(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        raise Refusal(f"{path}: cannot be written: {reason(error)}") from None
     except RuntimeError:  # before Python 3.13
         raise Refusal(f"{path}: is a loop of links: name the file itself") from None
     return place
@@ -129,8 +133,7 @@ class Output:
                 # Not tempfile's 0600: the output gets the permissions that any new file gets.
                 file = open(temporary, "x+b")  # noqa: SIM115 - closed by __exit__
             except OSError as error:
-                reason = (error.strerror or str(error)).lower()
-                raise Refusal(f"{self.place}: cannot be written: {reason}") from None
+                raise Refusal(f"{self.place}: cannot be written: {reason(error)}") from None
             if fcntl is not None:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

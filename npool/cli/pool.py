@@ -19,7 +19,7 @@ from npool.cli.images import Picture, image_format, read_picture
 from npool.cli.operation import Operation, find_reducer, refuse_in_words
 from npool.cli.output import Output, check_place, signals_unwind
 from npool.cli.progress import reporter
-from npool.cli.refusal import Refusal, one_line
+from npool.cli.refusal import Refusal, one_line, reason
 from npool.cli.sizes import parse_axes, parse_memory, parse_padding, parse_sizes
 
 __all__ = ["pool"]
@@ -205,7 +205,7 @@ def pool(
             sys.stderr.write("npool: interrupted: nothing was written\n")
             raise typer.Exit(130) from None
         except OSError as error:
-            raise Refusal(f"{output}: nothing was written: {one_line(error)}") from error
+            raise Refusal(f"{output}: nothing was written: {reason(error)}") from error
     if not quiet:
         typer.echo(f"{output}: {'x'.join(map(str, shape)) or 'one number'} {kind}")
 
@@ -225,7 +225,7 @@ def _input_kind(path: Path) -> str:
             return "npy"
         kind = image_format(path)
     except OSError as error:
-        raise Refusal(f"{path}: cannot be read: {one_line(error)}") from None
+        raise Refusal(f"{path}: cannot be read: {reason(error)}") from None
     except ValueError as error:  # a NUL in the name
         raise Refusal(f"{path!s}: is no file name: {one_line(error)}") from None
     if kind is None:

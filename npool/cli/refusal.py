@@ -9,20 +9,20 @@ from typing import Any
 
 from typer.core import TyperGroup
 
-__all__ = ["OneLineGroup", "Refusal", "one_line"]
+__all__ = ["OneLineGroup", "Refusal", "one_line", "reason"]
 
 
 class Refusal(Exception):
     """What was asked for cannot be done. The text says why, and what to do, in one line."""
 
 
+def reason(error: OSError) -> str:
+    """Why the operating system refused, without the names of files that only we know."""
+    return error.strerror.lower() if error.strerror else " ".join(str(error).split())
+
+
 def one_line(error: BaseException) -> str:
-    """The text of `error` on one line; a path and a reason for an operating system's error."""
-    if isinstance(error, OSError) and error.strerror:
-        text = error.strerror.lower()
-        where = [os.fspath(n) for n in (error.filename, error.filename2) if n is not None]
-        names = " -> ".join(n.decode() if isinstance(n, bytes) else n for n in where)
-        return f"{names}: {text}" if names else text
+    """The text of `error` on one line."""
     if isinstance(error, MemoryError):
         return f"not enough memory ({' '.join(str(error).split()) or 'out of memory'})"
     return " ".join(str(error).split()) or type(error).__name__

@@ -22,8 +22,10 @@ Order = Literal["C", "F"]
 #: Seconds between two releases of a window that does not fit in memory. A core reads a few
 #: dozen MiB from a map in that time.
 _RELEASE_EVERY = 0.004
-#: How often over a file may be read before it is better to ask for more memory.
+#: How often over a file may be read before it is better to ask for more memory; a file smaller
+#: than this is read in no time.
 _MOST_SWEEPS = 64
+_SMALL = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,7 @@ def read_at_once(source: Source, tiling: Tiling, output: Output, memory: int) ->
     Refusal
         Where windows overlap so much that the file would be read again and again.
     """
-    size = source.array.nbytes
-    if tiling.reads > _MOST_SWEEPS * size:
+    if tiling.reads > _MOST_SWEEPS * max(source.array.nbytes, _SMALL):
         raise Refusal(
             f"one window takes {tiling.least / 2**20:,.0f} MiB, which is more than --memory "
             f"({memory / 2**20:,.0f} MiB), and the windows overlap: add --memory "

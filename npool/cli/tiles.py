@@ -112,17 +112,21 @@ def tile(plan: Plan, order: str, itemsize: int, out_itemsize: int, memory: int) 
         return Tiling(best[1], False, best[0], least)
     # One window alone is too large. Then as many outputs at a time as the output allows, so
     # that the input is read in as few sweeps as can be; but windows that overlap and are long
-    # themselves one by one, since an engine that shares work between them keeps a copy.
+    # themselves one by one, since an engine that shares work between them keeps a copy. As
+    # above, axes outside one that is cut have one output each.
     lengths = list(plan.out_shape)
+    first = 0
     row = itemsize
-    for axis in reversed(nested):
+    for depth, axis in reversed(list(enumerate(nested))):
         if axis in plan.axes:
             window = plan.windows[plan.axes.index(axis)]
             if window.stride < window.extent and window.extent * row > memory:
-                lengths[axis] = 1
+                first = max(first, depth + 1)
         row *= _span(plan, axis, plan.out_shape[axis])
-    for axis in nested:
-        length = min(lengths[axis], longest(axis, lengths, lambda c: made(c) <= memory))
+    for axis in nested[:first]:
+        lengths[axis] = 1
+    for axis in nested[first:]:
+        length = longest(axis, lengths, lambda c: made(c) <= memory)
         lengths[axis] = max(1, length)
         if length:
             break

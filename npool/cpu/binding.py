@@ -20,7 +20,7 @@ import numpy as np
 from numba import types as nb
 from numba.core import config
 
-from npool.cpu import cache, interpreted, lanes, parts, schedule, tiles
+from npool.cpu import cache, fetch, interpreted, lanes, parts, schedule, tiles
 from npool.cpu.digest import digest
 from npool.dtypes import is_half
 from npool.reducers import Reducer
@@ -112,9 +112,19 @@ def driver() -> Any:
         ):  # fmt: skip
             space[caller] = instructions.caller(_arguments(template))
         for part in (
-            tiles.stopped, tiles.advance, tiles.locate, tiles.fold_rows, tiles.fold_source, tiles.fetch_block,
-            tiles.fetch_tile, tiles.shifted, tiles.flat_fold, tiles.reduce_tile, tiles.run_of, tiles.store_tile,
-        ):  # fmt: skip
+            tiles.stopped,
+            tiles.advance,
+            fetch.locate,
+            fetch.fold_rows,
+            fetch.fold_source,
+            fetch.fetch_block,
+            fetch.fetch_tile,
+            tiles.shifted,
+            tiles.flat_fold,
+            tiles.reduce_tile,
+            tiles.run_of,
+            tiles.store_tile,
+        ):
             function = types.FunctionType(part.__code__, space, part.__name__)
             space[part.__name__] = instructions.jit(function)
         drive = types.FunctionType(tiles.drive.__code__, space, "drive")

@@ -178,11 +178,12 @@ def schedule(
         if widest is row:
             dims.append(_Dim(1, 1, in_stride=1, out_stride=1))
 
+    row_length = row.extent(row.tile, segment) * inner
     split = row.mode == FLAT and row.stride == 2 and inner == 1
     capacity = _scratch(dims, inner, segment)
-    if split:
+    if split:  # the driver makes its length even
         capacity += capacity // row.extent(row.tile, segment)
-    row_length = row.extent(row.tile, segment) * inner
+        row_length += 1
     fused = prod(dim.kernel for dim in dims if dim.mode == FUSED)
     pieces = row.kernel // max(segment, 1) + 1 if row.mode == SEGMENT else 1
     passes = any(dim.mode == ROWS or (dim.mode == FLAT and dim.kernel > 1) for dim in dims)

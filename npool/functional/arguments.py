@@ -18,15 +18,22 @@ from numpy.typing import NDArray
 
 from npool.arrays import checked_input
 from npool.geometry import Plan, Sizes, make_plan
+from npool.values import is_sequence, shown
 
-__all__ = ["ArgumentError", "Call", "Sizes", "check_call", "check_divisor", "check_flag"]
+__all__ = [
+    "ArgumentError",
+    "Call",
+    "Sizes",
+    "check_call",
+    "check_divisor",
+    "check_flag",
+    "check_shape",
+]
 
 Pooled = TypeVar("Pooled")
 
 _WORDS = {1: "a tuple of one int", 2: "a tuple of two ints", 3: "a tuple of three ints"}
 _SPATIAL = {1: "L", 2: "H, W", 3: "D, H, W"}
-# What has a length and an iterator but no order, or no integers in it.
-_NOT_SIZES = (str, bytes, bytearray, set, frozenset, dict)
 
 
 class ArgumentError(ValueError, RuntimeError):
@@ -135,8 +142,8 @@ def check_flag(name: str, what: str, value: Any) -> bool:
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise TypeError(
-        f"{name}(): argument '{what}' must be bool, not {type(value).__name__}: got {value!r}, "
-        "give True or False"
+        f"{name}(): argument '{what}' must be bool, not {type(value).__name__}: "
+        f"got {shown(value)}, give True or False"
     )
 
 
@@ -152,7 +159,7 @@ def check_divisor(name: str, value: Any) -> None:
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(
             f"{name}(): argument 'divisor_override' must be int, not {type(value).__name__}: "
-            f"got {value!r}, give an integer other than 0, or None"
+            f"got {shown(value)}, give an integer other than 0, or None"
         )
     if operator.index(value) == 0:
         raise ArgumentError(
@@ -169,25 +176,19 @@ def _sizes(
         return (value,) * n
     if value is None and default is not None:
         return default
-    if isinstance(value, _NOT_SIZES):
-        raise _not_ints(name, what, value, n)
     if hasattr(value, "__index__") and not getattr(value, "ndim", 0):
         return (_size(name, what, value, value, n),) * n
-    try:
-        entries = tuple(value)
-    except TypeError:
-        raise _not_ints(name, what, value, n) from None
-    if not entries and default is not None:
+    if not is_sequence(value):
+        raise _not_ints(name, what, value, n)
+    if not len(value) and default is not None:
         return default
-    sizes = tuple(_size(name, what, entry, value, n) for entry in entries)
-    if len(sizes) == 1:
-        return sizes * n
-    if len(sizes) != n:
+    if len(value) not in (1, n):
         raise ArgumentError(
-            f"{name}: {what} must either be a single int, or {_WORDS[n]}: got {value!r}, "
-            f"which has {len(sizes)} entries"
+            f"{name}: {what} must either be a single int, or {_WORDS[n]}: got {shown(value)}, "
+            f"which has {len(value)} entries"
         )
-    return sizes
+    sizes = tuple(_size(name, what, entry, value, n) for entry in value)
+    return sizes if len(sizes) == n else sizes * n
 
 
 def _size(name: str, what: str, entry: Any, value: Any, n: int) -> int:
@@ -202,7 +203,7 @@ def _size(name: str, what: str, entry: Any, value: Any, n: int) -> int:
 def _not_ints(name: str, what: str, value: Any, n: int) -> TypeError:
     return TypeError(
         f"{name}(): argument '{what}' must be tuple of ints, not {type(value).__name__}: "
-        f"got {value!r}, give a single int or {_WORDS[n]}"
+        f"got {shown(value)}, give a single int or {_WORDS[n]}"
     )
 
 
@@ -244,14 +245,14 @@ def _check_values(
     for what, sizes in (("kernel_size", kernels), ("stride", strides), ("dilation", dilations)):
         if min(sizes) < 1:
             raise ArgumentError(
-                f"{name}: {what} must be greater than zero, but got {min(sizes)}: "
+                f"{name}: {what} must be greater than zero, but got {shown(min(sizes))}: "
                 f"{what}={_shown(sizes)} needs every entry to be 1 or more"
             )
     everything = f"padding={_shown(paddings)} and kernel_size={_shown(kernels)}"
     for pad, kernel, dilation in zip(paddings, kernels, dilations, strict=True):
         if pad < 0:
             raise ArgumentError(
-                f"{name}: pad must be non-negative, but got pad: {pad} (padding="
+                f"{name}: pad must be non-negative, but got pad: {shown(pad)} (padding="
                 f"{_shown(paddings)}): give 0 or more; to pool less of the input, slice it"
             )
         if pad <= kernel // 2:
@@ -263,8 +264,8 @@ def _check_values(
         else:
             phrase = "pad should be smaller than or equal to half of kernel size"
         raise ArgumentError(
-            f"{name}: {phrase}, but got pad={pad}, kernel_size={kernel} and "
-            f"dilation={dilation} (of {everything}): give at most {kernel // 2}; "
+            f"{name}: {phrase}, but got pad={shown(pad)}, kernel_size={shown(kernel)} and "
+            f"dilation={shown(dilation)} (of {everything}): give at most {shown(kernel // 2)}; "
             f"npool.{op} takes any padding"
         )
 
@@ -302,9 +303,10 @@ def _check_whole_window(op: str, shape: tuple[int, ...], kernels: tuple[int, ...
     # torch's avg_pool3d and lp_pool3d, alone among their kin, do not count the padding.
     spatial = shape[-3:]
     if any(length < kernel for length, kernel in zip(spatial, kernels, strict=True)):
+        given = " ".join(f"{d}: {length}" for d, length in zip("THW", spatial, strict=True))
+        wanted = " ".join(f"k{d}: {shown(k)}" for d, k in zip("THW", kernels, strict=True))
         raise ArgumentError(
-            f"{op}3d: input image (T: {spatial[0]} H: {spatial[1]} W: {spatial[2]}) smaller than "
-            f"kernel size (kT: {kernels[0]} kH: {kernels[1]} kW: {kernels[2]}): give a smaller "
+            f"{op}3d: input image ({given}) smaller than kernel size ({wanted}): give a smaller "
             f"kernel_size; npool.{op} counts the padding as input"
         )
 
@@ -329,7 +331,7 @@ def _check_fit(
     if min(outs) >= 1:
         return
     too_small = (
-        f"Invalid computed output size: {outs[0]}, Output size is too small"
+        f"Invalid computed output size: {shown(outs[0])}, Output size is too small"
         if n == 1
         else f"Calculated output size: ({_cross((shape[-n - 1], *outs))}). Output size is too small"
     )
@@ -341,8 +343,8 @@ def _check_fit(
 
 
 def _cross(sizes: Sequence[int]) -> str:
-    return "x".join(map(str, sizes))
+    return "x".join(map(shown, sizes))
 
 
 def _shown(sizes: Sequence[int]) -> str:
-    return str(sizes[0]) if len(sizes) == 1 else str(tuple(sizes))
+    return shown(sizes[0] if len(sizes) == 1 else tuple(sizes))

@@ -9,17 +9,19 @@ taken one by one.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npool.api import pool
-from npool.faces import avg_pool, max_pool, min_pool
 from npool.arrays import checked_input
+from npool.faces import avg_pool, max_pool, min_pool
 from npool.functional.arguments import ArgumentError, Call, Sizes, check_call
 from npool.reducers import Reducer
 from npool.scalars import power, sqrt
+from npool.values import shown
 
 __all__ = ["lp_pool1d", "lp_pool2d", "lp_pool3d"]
 
@@ -212,7 +214,7 @@ def _lp(
     taps = math.prod(call.kernel_size)
     if dtype.kind in "iub":
         if isinstance(p, int) and dtype in (np.int64, np.bool_):
-            return _int64_steps(input.astype(np.int64), p, taps, call)
+            return _int64_steps(input.astype(np.int64, copy=False), p, taps, call)
         input = input.astype(np.float32)
     elif dtype.itemsize == 2:
         return _half_steps(input, float(p), taps, call)
@@ -231,7 +233,7 @@ def _check_norm(name: str, norm_type: Any, dtype: np.dtype[Any]) -> int | float:
     ):
         raise TypeError(
             f"{name}(): argument 'norm_type' must be a number, not {type(norm_type).__name__}: "
-            f"got {norm_type!r}, give any int or float but 0"
+            f"got {shown(norm_type)}, give any int or float but 0"
         )
     p = int(norm_type) if isinstance(norm_type, (int, np.integer)) else float(norm_type)
     if p == 0:
@@ -242,8 +244,8 @@ def _check_norm(name: str, norm_type: Any, dtype: np.dtype[Any]) -> int | float:
     whole = dtype.kind in "iub"
     if whole and isinstance(p, int) and p < 0:
         raise ArgumentError(
-            f"{name}: Integers to negative integer powers are not allowed: got norm_type={p} "
-            f"for {dtype} input, give {p}.0 to compute in float32"
+            f"{name}: Integers to negative integer powers are not allowed: got "
+            f"norm_type={shown(p)} for {dtype} input, give {shown(p)}.0 to compute in float32"
         )
     # torch turns p into the type that it computes in.
     largest = _LARGEST["float32" if whole else dtype.name]
@@ -251,8 +253,8 @@ def _check_norm(name: str, norm_type: Any, dtype: np.dtype[Any]) -> int | float:
         largest = 2**63 - 1
     if abs(p) > largest and p not in (math.inf, -math.inf):
         raise ArgumentError(
-            f"{name}: norm_type={p} is past the largest number that {dtype} input can be raised "
-            f"to, {largest:g}: give a smaller one, or infinity for the largest |x|"
+            f"{name}: norm_type={shown(p)} is past the largest power for {dtype} input, "
+            f"{largest:g}: give a smaller one, or infinity for the largest |x|"
         )
     return p
 
@@ -289,24 +291,33 @@ def _int64_steps(input: NDArray[Any], p: int, taps: int, call: Call) -> NDArray[
 def _half_steps(input: NDArray[Any], p: float, taps: int, call: Call) -> NDArray[Any]:
     half = input.dtype.newbyteorder("=")
     with np.errstate(all="ignore"):
-        mean = call.run(avg_pool, _raised(input, p).astype(half))
-        scaled = (mean.astype(np.float32) * np.float32(taps)).astype(half)
+        mean = call.run(avg_pool, _half_power(input.astype(half, copy=False), p))
         # torch takes sign(mean) * relu(|mean|), which turns -0 to 0: so does adding 0.
-        root = np.power(scaled.astype(np.float32) + np.float32(0), np.float32(1 / p))
-        rounded: NDArray[Any] = root.astype(half)
-    return rounded
+        scaled = (mean.astype(np.float32) * np.float32(taps) + np.float32(0)).astype(half)
+        return _half_power(scaled, 1 / p)
 
 
-def _raised(input: NDArray[Any], p: float) -> NDArray[np.float32]:
-    x = input.astype(np.float32)
-    if abs(p) != 0.5:
-        return np.power(x, np.float32(p))
-    # torch takes square roots by sqrt, but those of float16 by pow: 0 for -0, inf for -inf.
-    if input.dtype.char == "e":
-        x += np.float32(0)
-        np.copyto(x, np.float32(np.inf), where=np.isneginf(x))
-    root = np.sqrt(x)
-    return root if p > 0 else np.reciprocal(root)
+def _half_power(x: NDArray[Any], p: float) -> NDArray[Any]:
+    """`x` to the power of `p` with every rounding that torch makes on the way."""
+    float16 = x.dtype.char == "e"
+    if not float16 and p in _BFLOAT16_POWERS:
+        exact: NDArray[Any] = _BFLOAT16_POWERS[p](x)
+        return exact
+    # The exponent is rounded to the half type too: 1/3 is 0.334 in bfloat16.
+    wide, exponent = x.astype(np.float32), np.float32(x.dtype.type(p))
+    if abs(p) == 0.5:
+        # NumPy may take a square root, which has no answer for -inf; pow's is inf.
+        np.copyto(wide, np.float32(np.inf), where=np.isneginf(wide))
+    return np.power(wide, exponent).astype(x.dtype)
+
+
+# torch raises bfloat16, but not float16, to these powers by products and roots, and rounds so.
+_BFLOAT16_POWERS: dict[float, Callable[[Any], Any]] = {
+    3.0: lambda x: x * x * x,
+    0.5: np.sqrt,
+    -0.5: lambda x: np.reciprocal(np.sqrt(x.astype(np.float32))).astype(x.dtype),
+    -2.0: lambda x: np.reciprocal(x * x),
+}
 
 
 def _add(a: Any, b: Any) -> Any:

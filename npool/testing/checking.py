@@ -44,7 +44,9 @@ class Outcome:
 def examine(rule: Rule, implementation: Implementation, max_examples: int = 100) -> Outcome:
     """Try one rule: first its own examples, then random problems, shrunk to the smallest.
 
-    The random ones come from a fixed seed: the same versions give the same outcome.
+    The random ones come from a fixed seed: the same versions give the same outcome. (Hypothesis
+    also draws numbers that it reads in the source files of the code that calls it, if that is not
+    installed: they may make another example the smallest.)
     """
     reason = rule.not_applicable(implementation)
     if reason is not None:
@@ -239,9 +241,7 @@ class Case:
             raise outcome.deviation.with_traceback(None)
 
 
-def _cases(
-    descriptor: Implementation, rules: Sequence[Rule], max_examples: int
-) -> Iterator[Case]:
+def _cases(descriptor: Implementation, rules: Sequence[Rule], max_examples: int) -> Iterator[Case]:
     for rule in rules:
         if rule.not_applicable(descriptor) is None:
             yield Case(rule, descriptor, max_examples)

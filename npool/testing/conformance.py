@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import platform
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from hypothesis import configuration
 
 from .checking import Outcome, examine
 from .implementations import Implementation
@@ -51,7 +57,9 @@ class ConformanceReport:
 
     def counts(self, implementation: str) -> dict[str, int]:
         """How many rules pass, deviate and are not applicable."""
-        of = [outcome.status for outcome in self.outcomes if outcome.implementation == implementation]
+        of = [
+            outcome.status for outcome in self.outcomes if outcome.implementation == implementation
+        ]
         return {status: of.count(status) for status in MARKS}
 
     def to_json(self) -> str:
@@ -127,6 +135,20 @@ class ConformanceReport:
         return "\n".join(lines) + "\n"
 
 
+@contextlib.contextmanager
+def _leaving_no_trace() -> Iterator[None]:
+    """Keep Hypothesis from making a `.hypothesis` directory where a command happens to run."""
+    if os.environ.get("HYPOTHESIS_STORAGE_DIRECTORY") or Path(".hypothesis").exists():
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="npool-conform-") as directory:
+        configuration.set_hypothesis_home_dir(directory)
+        try:
+            yield
+        finally:
+            configuration.set_hypothesis_home_dir(None)
+
+
 def conform(
     names: Sequence[str] | None = None,
     *,
@@ -134,6 +156,8 @@ def conform(
     progress: Callable[[int, int, str], None] | None = None,
 ) -> ConformanceReport:
     """Hold npool, and whatever else is installed, to every rule.
+
+    It takes some minutes where all the others are installed; JAX compiles for each shape.
 
     Parameters
     ----------
@@ -178,12 +202,13 @@ def conform(
     implementations = [descriptor(name) for name in wanted]
     total, done = len(RULES) * len(implementations), 0
     outcomes = []
-    for rule in RULES.values():
-        for implementation in implementations:
-            if progress is not None:
-                progress(done, total, f"{implementation.name}: {rule.name}")
-            outcomes.append(examine(rule, implementation, max_examples))
-            done += 1
+    with _leaving_no_trace():
+        for rule in RULES.values():
+            for implementation in implementations:
+                if progress is not None:
+                    progress(done, total, f"{implementation.name}: {rule.name}")
+                outcomes.append(examine(rule, implementation, max_examples))
+                done += 1
     if progress is not None:
         progress(done, total, "done")
     return ConformanceReport(tuple(implementations), tuple(outcomes), max_examples)

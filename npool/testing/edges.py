@@ -54,7 +54,9 @@ EDGES: dict[str, dict[str, Any]] = {
     },
     "dilation_of_a_window_of_one": {"shape": (3,), "kernel_size": (1,), "dilation": 100},
     "batch_of_rows": {"shape": (2, 5), "kernel_size": (3,), "stride": 2},
-    "pooled_axis_is_not_the_last": {"shape": (4, 3), "kernel_size": (2,), "stride": 1, "axes": (0,)},
+    "pooled_axis_is_not_the_last": {
+        "shape": (4, 3), "kernel_size": (2,), "stride": 1, "axes": (0,),
+    },
     "negative_axes_out_of_order": {
         "shape": (4, 2, 3), "kernel_size": (2, 3), "stride": 1, "axes": (-1, -3),
         "padding": [(1, 1), (0, 1)],

@@ -1,4 +1,4 @@
-"""Exact numbers for the oracle: what an array holds, and the way back into a dtype with one rounding.
+"""Exact numbers for the oracle: out of an array, and back into a dtype with one rounding.
 
 The oracle computes with Python's own integers, fractions and 60-digit decimals, so a result is
 rounded exactly once: when it is stored. NumPy and the standard library only.
@@ -53,8 +53,9 @@ def named_dtype(name: Any) -> np.dtype[Any]:
     dtype('uint8')
     """
     if name == "bfloat16":
-        return np.dtype(importlib.import_module("ml_dtypes").bfloat16)
-    return np.dtype(name)
+        name = importlib.import_module("ml_dtypes").bfloat16
+    dtype: np.dtype[Any] = np.dtype(name)
+    return dtype
 
 
 def has_bfloat16() -> bool:
@@ -160,7 +161,7 @@ def total(values: list[Any]) -> Number:
     if special:
         return float(sum(special))
     if all(isinstance(v, int) for v in values):
-        return sum(values)
+        return int(sum(values))
     return sum((Fraction(v) for v in values), Fraction(0))
 
 
@@ -171,7 +172,7 @@ def to_decimal(value: Number) -> decimal.Decimal:
 
 
 def power(base: Number, exponent: Number) -> Fraction:
-    """``base ** exponent`` of a finite base >= 0: exact for integer exponents, else to 60 digits."""
+    """``base ** exponent`` of a finite base >= 0: exact for integer exponents, or 60 digits."""
     exact, raised = Fraction(base), Fraction(exponent)
     if raised.denominator == 1:
         return exact ** int(raised)

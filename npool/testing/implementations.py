@@ -243,7 +243,7 @@ def from_function(
 
     first = next(iter(functions.values()))
     return Implementation(
-        name=name or getattr(first, "__name__", type(first).__name__),
+        name=name or str(getattr(first, "__name__", type(first).__name__)),
         call=call,
         version=version,
         ops={

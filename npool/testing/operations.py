@@ -15,17 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .exact import (
-    COMPLEX,
-    REALS,
-    Number,
-    bounds,
-    exponential,
-    is_float,
-    logarithm,
-    power,
-    total,
-)
+from .exact import COMPLEX, REALS, Number, bounds, exponential, is_float, logarithm, power, total
 
 DType = np.dtype[Any]
 
@@ -142,7 +132,7 @@ def add(window: Window) -> Number:
 
 
 def average(window: Window) -> Number:
-    """The exact sum over the divisor; rounded and held within bounds if the result is an integer."""
+    """The exact sum over the divisor; an integer result is rounded and held within its bounds."""
     value = total(window.values)
     if window.divisor == 0:
         if window.result.kind in "iu":
@@ -271,8 +261,8 @@ def _lp_noise(window: Window, unit: float) -> float:
 
 
 def _product_noise(window: Window, unit: float) -> float:
-    value = abs(product(window))
-    return 0.0 if value <= 2**24 and _integral(window.values) else unit * float(value)
+    value = abs(float(product(window)))
+    return 0.0 if value <= 2**24 and _integral(window.values) else unit * value
 
 
 def _deviation_noise(window: Window, unit: float) -> float:
@@ -314,9 +304,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("prod", product, wide, noise=_product_noise),
         Operation("range", spread, unsigned),
         Operation("absmax", greatest_magnitude, unsigned),
-        Operation(
-            "rms", root_mean_square, floating, ulps=4, noise=_relative(root_mean_square)
-        ),
+        Operation("rms", root_mean_square, floating, ulps=4, noise=_relative(root_mean_square)),
         Operation("var", variance, floating, ulps=4, noise=_variance_noise),
         Operation("std", deviation, floating, ulps=4, noise=_deviation_noise),
         Operation("logsumexp", log_sum_exp, floating, ulps=4, noise=_log_sum_exp_noise),

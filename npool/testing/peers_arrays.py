@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -175,7 +176,7 @@ def describe_tinybrain() -> Implementation:
 def describe_numpy() -> Implementation:
     """NumPy's reductions over sliding_window_view: what one writes without a library."""
     view = np.lib.stride_tricks.sliding_window_view
-    functions = {
+    functions: dict[str, Callable[..., Any]] = {
         "max": np.max,
         "min": np.min,
         "avg": np.mean,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import math
 from typing import Any
 
@@ -67,7 +68,9 @@ def describe_torch() -> Implementation:
             return False
         if problem.op != "max" and problem.pooled() == 3:
             # avg_pool3d (and lp_pool3d, which calls it) wants an input as large as the window.
-            large = all(n >= k for n, k in zip(problem.shape[-3:], problem.kernel_size, strict=True))
+            large = all(
+                n >= k for n, k in zip(problem.shape[-3:], problem.kernel_size, strict=True)
+            )
             return large and problem.dtype not in ("float16", "bfloat16")
         needs_positions = problem.op == "max" and problem.pooled() == 1
         integer = "int" in problem.dtype
@@ -79,22 +82,38 @@ def describe_torch() -> Implementation:
         call=call,
         ops={
             "max": (
-                "uint8", "int8", "int16", "int32", "int64",
-                "float16", "bfloat16", "float32", "float64",
+                "uint8",
+                "int8",
+                "int16",
+                "int32",
+                "int64",
+                "float16",
+                "bfloat16",
+                "float32",
+                "float64",
             ),
             "avg": ("int64", "float16", "bfloat16", "float32", "float64"),
             "lp": ("float32", "float64"),
         },
         parameters=frozenset(
-            "stride padding dilation ceil_mode return_indices count_include_pad divisor_override "
-            "norm_type layouts".split()
+            [
+                "stride",
+                "padding",
+                "dilation",
+                "ceil_mode",
+                "return_indices",
+                "count_include_pad",
+                "divisor_override",
+                "norm_type",
+                "layouts",
+            ]
         ),
         pooled=(1, 2, 3),
         batch=(1, 2),
         layouts=("C", "F", "transposed", "channels_last", "sliced", "offset"),
         padding_limit=lambda kernel, dilation: kernel // 2,
         takes=takes,
-    )  # fmt: skip
+    )
 
 
 def describe_onnxruntime() -> Implementation:
@@ -104,7 +123,7 @@ def describe_onnxruntime() -> Implementation:
     runtime.set_default_logger_severity(4)
     operators = {"max": "MaxPool", "avg": "AveragePool", "lp": "LpPool"}
 
-    @functools.lru_cache(maxsize=4096)
+    @functools.lru_cache(maxsize=64)
     def session(op: str, shape: tuple[int, ...], dtype: str, attributes: Any) -> Any:
         helper, tensor = onnx.helper, onnx.TensorProto
         given = {name: list(v) if isinstance(v, tuple) else v for name, v in attributes}
@@ -158,8 +177,17 @@ def describe_onnxruntime() -> Implementation:
             "lp": ("float16", "float32"),
         },
         parameters=frozenset(
-            "stride padding asymmetric_padding same dilation ceil_mode return_indices "
-            "count_include_pad norm_type".split()
+            [
+                "stride",
+                "padding",
+                "asymmetric_padding",
+                "same",
+                "dilation",
+                "ceil_mode",
+                "return_indices",
+                "count_include_pad",
+                "norm_type",
+            ]
         ),
         pooled=(1, 2, 3),
         batch=(2,),
@@ -173,8 +201,11 @@ def describe_jax() -> Implementation:
     jax = importlib.import_module("jax")
     lax = jax.lax
     computations = {"max": lax.max, "min": lax.min, "sum": lax.add, "prod": lax.mul}
+    calls = itertools.count(1)
 
     def call(x: Any, problem: Problem) -> Any:
+        if next(calls) % 100 == 0:
+            jax.clear_caches()  # a program for each shape, and more than a megabyte each
         axes = problem.axes
         if axes is None:
             axes = tuple(range(x.ndim - problem.pooled(), x.ndim))
@@ -213,7 +244,9 @@ def describe_jax() -> Implementation:
         version=jax.__version__,
         call=call,
         ops=dict.fromkeys(("max", "min", "sum", "prod"), narrow),
-        parameters=frozenset("stride padding asymmetric_padding same dilation axes".split()),
+        parameters=frozenset(
+            ["stride", "padding", "asymmetric_padding", "same", "dilation", "axes"]
+        ),
         ceil_modes=(False,),
         max_examples=15,
         takes=lambda problem: math.prod(problem.shape) > 0,

@@ -1,4 +1,4 @@
-"""Rules: the sentences of semantics.md as checks, each with the problems that put it to the test."""
+"""Rules: the sentences of semantics.md as checks, each with the problems that try it."""
 
 from __future__ import annotations
 

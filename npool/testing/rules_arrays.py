@@ -31,14 +31,7 @@ def any_strides(implementation: Implementation, problem: Problem) -> None:
     agree(implementation, problem)
 
 
-@rule(
-    FOLDS,
-    needs=("layouts",),
-    layouts=DENSE,
-    vary=("stride",),
-    pooled=(1, 2, 3),
-    batch=(0, 1, 2),
-)
+@rule(FOLDS, needs=("layouts",), layouts=DENSE, vary=("stride",), pooled=(1, 2, 3), batch=(0, 1, 2))
 def memory_order_kept(implementation: Implementation, problem: Problem) -> None:
     """semantics.md 4: a dense array in any axis order gives a result in the same order."""
     x = problem.array()
@@ -111,7 +104,9 @@ def _filled(problem: Problem, layout: str) -> np.ndarray[Any, Any]:
             tuple(slice(None, None, 2) for _ in answer.shape)
         ]
     if layout == "reversed":
-        return np.full(answer.shape, 99, answer.dtype)[tuple(slice(None, None, -1) for _ in answer.shape)]
+        return np.full(answer.shape, 99, answer.dtype)[
+            tuple(slice(None, None, -1) for _ in answer.shape)
+        ]
     return np.full(answer.shape, 99, answer.dtype, order="F" if layout == "F" else "C")
 
 
@@ -170,7 +165,9 @@ def _bad_outs(problem: Problem) -> dict[str, np.ndarray[Any, Any]]:
     fixed = np.full(answer.shape, 99, answer.dtype)
     fixed.flags.writeable = False
     bad = {
-        "one element too many": np.full((*answer.shape[:-1], answer.shape[-1] + 1), 99, answer.dtype),
+        "one element too many": np.full(
+            (*answer.shape[:-1], answer.shape[-1] + 1), 99, answer.dtype
+        ),
         "one axis too many": np.full((*answer.shape, 1), 99, answer.dtype),
         "another dtype": np.full(answer.shape, 99, other),
         "a read-only array": fixed,

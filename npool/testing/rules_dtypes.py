@@ -27,11 +27,7 @@ def order_keeps_the_dtype(implementation: Implementation, problem: Problem) -> N
 
 
 @rule(
-    ORDER,
-    dtypes=BOOL + INTEGERS,
-    needs=("padding",),
-    data=("wide", "negative"),
-    vary=("stride",),
+    ORDER, dtypes=BOOL + INTEGERS, needs=("padding",), data=("wide", "negative"), vary=("stride",)
 )
 def integer_padding_never_wins(implementation: Implementation, problem: Problem) -> None:
     """semantics.md 3: padding never wins among integers either: it is below them all, or above."""
@@ -173,7 +169,7 @@ def result_dtype_as_asked(implementation: Implementation, problem: Problem) -> N
 
 @rule(
     ("any", "all", "absmax", "range", "prod", "sum"),
-    dtypes=("bool", "int8", "uint8", "int32", "int64"),
+    dtypes=("bool", "int8", "uint64", "int64"),
     data=("wide", "ties"),
     vary=("stride", "padding"),
     empty_windows=True,

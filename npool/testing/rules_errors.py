@@ -149,7 +149,7 @@ def huge_sizes_are_refused(implementation: Implementation, problem: Problem) -> 
     ),
 )
 def bad_axes_are_refused(implementation: Implementation, problem: Problem) -> None:
-    """semantics.md 1: axes out of range or named twice, and an int kernel without axes, are errors."""
+    """semantics.md 1: axes out of range, an axis twice, an int kernel without axes are errors."""
     _refuse(implementation, problem)
 
 
@@ -179,7 +179,7 @@ def _foreign(name: str) -> Any:
         return np.array(values).astype("timedelta64[s]")
     if name == "datetime64":
         return np.array(values).astype("datetime64[s]")
-    return np.array(values, {"object": object, "str": "U4", "bytes": "S4"}.get(name, name))
+    return np.array(values, {"object": "O", "str": "U4", "bytes": "S4"}.get(name, name))
 
 
 FOREIGN = (
@@ -221,9 +221,7 @@ def foreign_dtypes_are_refused(implementation: Implementation, problem: Problem)
 )
 def complex_numbers_have_no_order(implementation: Implementation, problem: Problem) -> None:
     """semantics.md 3: max and min of complex numbers: a TypeError."""
-    refused(
-        replace(implementation, errors=(TypeError,)), problem, problem.array(), str(problem)
-    )
+    refused(replace(implementation, errors=(TypeError,)), problem, problem.array(), str(problem))
 
 
 @rule(

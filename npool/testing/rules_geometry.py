@@ -85,7 +85,13 @@ def _much_padding(implementation: Implementation) -> st.SearchStrategy[Problem]:
     )
     ops = {op: ("float32",) for op in FOLDS if "float32" in implementation.ops.get(op, ())}
     return problems(
-        ops=tuple(ops), dtypes=ops, data=("integers",), vary=(), require=("padding",), limits=limits, layouts=("C",)
+        ops=tuple(ops),
+        dtypes=ops,
+        data=("integers",),
+        vary=(),
+        require=("padding",),
+        limits=limits,
+        layouts=("C",),
     ).filter(lambda problem: _padded_past_half(problem))
 
 
@@ -131,7 +137,7 @@ def _same(padding: str) -> Any:
     examples=(edge("same_odd"), edge("same_stride_past_window")),
 )
 def same_upper(implementation: Implementation, problem: Problem) -> None:
-    """semantics.md 2: "same" gives ceil(n / stride) outputs; an odd element of padding goes last."""
+    """semantics.md 2: "same" gives ceil(n / stride) outputs; odd padding has more at the end."""
     agree(implementation, problem)
 
 
@@ -143,7 +149,7 @@ def same_upper(implementation: Implementation, problem: Problem) -> None:
     examples=(edge("same_lower_odd"),),
 )
 def same_lower(implementation: Implementation, problem: Problem) -> None:
-    """semantics.md 2: "same_lower" is "same" with the odd element of padding first."""
+    """semantics.md 2: "same_lower" is "same" with more of an odd padding at the start."""
     agree(implementation, problem)
 
 
@@ -229,7 +235,7 @@ def _empty_windows(implementation: Implementation) -> st.SearchStrategy[Problem]
     examples=(edge("all_padding_window", values=(1,)),),
 )
 def all_padding_identity(implementation: Implementation, problem: Problem) -> None:
-    """semantics.md 2: a window in the padding gives -inf, a type's minimum, False; a sum gives 0."""
+    """semantics.md 2: padding alone has the maximum -inf (or the least integer), and the sum 0."""
     agree(implementation, problem)
 
 

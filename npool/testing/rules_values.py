@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from .strategies import noise_problems
 ORDER = ("max", "min")
 NAN, INF = math.nan, math.inf
 
-_LINE = {"kernel_size": (2,), "stride": 1}
+_LINE: dict[str, Any] = {"kernel_size": (2,), "stride": 1}
 
 
 @rule(
@@ -78,14 +79,21 @@ def _infinite(implementation: Implementation) -> st.SearchStrategy[Problem]:
     ),
 )
 def true_infinity_kept(implementation: Implementation, problem: Problem) -> None:
-    """semantics.md 3: the maximum of -inf is -inf, the minimum of +inf is +inf: they are numbers."""
+    """semantics.md 3: the maximum of -inf is -inf, and the minimum of +inf is +inf."""
     agree(implementation, problem)
 
 
 POSITIONS = {"return_indices": st.just(True)}
 
 
-@rule(ORDER, needs=("return_indices",), one_plane=True, options=POSITIONS, data=("ties",), vary=("stride",))
+@rule(
+    ORDER,
+    needs=("return_indices",),
+    one_plane=True,
+    options=POSITIONS,
+    data=("ties",),
+    vary=("stride",),
+)
 def tie_first_position(implementation: Implementation, problem: Problem) -> None:
     """semantics.md 3: of equal elements, the first one's position is given."""
     agree(implementation, problem)
@@ -95,7 +103,8 @@ def tie_first_position(implementation: Implementation, problem: Problem) -> None
     ORDER,
     dtypes=FLOATS,
     needs=("return_indices",),
-    one_plane=True, options=POSITIONS,
+    one_plane=True,
+    options=POSITIONS,
     data=("nan",),
     vary=("stride",),
     examples=(
@@ -110,7 +119,8 @@ def nan_last_position(implementation: Implementation, problem: Problem) -> None:
 @rule(
     ORDER,
     needs=("return_indices",),
-    one_plane=True, options=POSITIONS,
+    one_plane=True,
+    options=POSITIONS,
     vary=("stride", "padding", "asymmetric_padding", "dilation", "ceil_mode", "axes"),
     pooled=(2, 3, 4),
 )
@@ -128,7 +138,8 @@ def index_per_plane(implementation: Implementation, problem: Problem) -> None:
 @rule(
     ORDER,
     needs=("return_indices", "padding", "dilation"),
-    one_plane=True, options=POSITIONS,
+    one_plane=True,
+    options=POSITIONS,
     empty_windows=True,
     pooled=(1, 2),
     examples=(edge("all_padding_window", values=(1,)).with_options(return_indices=True),),
@@ -229,11 +240,14 @@ def halves_accumulate_in_float32(implementation: Implementation, problem: Proble
     ("avg", "sum"),
     dtypes=("float32",),
     pooled=(1,),
-    source=lambda implementation: noise_problems(
-        [op for op in ("avg", "sum") if "float32" in implementation.ops.get(op, ())], ("float32",)
-    )
-    .map(implementation.adapted)
-    .filter(lambda problem: implementation.refuses(problem) is None),
+    source=lambda implementation: (
+        noise_problems(
+            [op for op in ("avg", "sum") if "float32" in implementation.ops.get(op, ())],
+            ("float32",),
+        )
+        .map(implementation.adapted)
+        .filter(lambda problem: implementation.refuses(problem) is None)
+    ),
 )
 def float_accuracy_8ulp(implementation: Implementation, problem: Problem) -> None:
     """semantics.md 3: on random data of one sign, float32 avg and sum lie within 8 ulp of exact."""

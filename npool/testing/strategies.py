@@ -25,20 +25,21 @@ from .layouts import LAYOUTS
 from .operations import OPERATIONS
 from .problems import Noise, Problem
 
-FEATURES = (
-    "stride",
-    "padding",
-    "asymmetric_padding",
-    "same",
-    "dilation",
-    "ceil_mode",
-    "axes",
-)
+FEATURES = ("stride", "padding", "asymmetric_padding", "same", "dilation", "ceil_mode", "axes")
 """What a problem may vary in its geometry, by name."""
 
 DATA = (
-    "integers", "ties", "negative", "nan", "special", "spike", "offset", "wide", "floats", "one_sign",
-)  # fmt: skip
+    "integers",
+    "ties",
+    "negative",
+    "nan",
+    "special",
+    "spike",
+    "offset",
+    "wide",
+    "floats",
+    "one_sign",
+)
 """Styles of data, by name; see `elements`."""
 
 _KERNEL_UP_TO = {1: 5, 2: 3, 3: 3, 4: 2}
@@ -50,9 +51,9 @@ def elements(dtype: str, data: str = "integers") -> st.SearchStrategy[Any]:
 
     ``integers`` small ones; ``ties`` 0 to 2; ``negative`` below 0; ``nan`` small integers and
     NaN; ``special`` NaN and both infinities too; ``spike`` zeros, with now and then a NaN, an
-    infinity or 1e17; ``offset`` small integers on top of 4096; ``wide`` the bounds of an integer dtype and their neighbours; ``floats``
-    eighths up to 1000; ``one_sign`` positive numbers up to 1. A style that a dtype cannot hold
-    gives small integers.
+    infinity or 1e17; ``offset`` small integers on top of 4096; ``wide`` the bounds of an integer
+    dtype and their neighbours; ``floats`` eighths up to 1000; ``one_sign`` positive numbers up to
+    1. A style that a dtype cannot hold gives small integers.
     """
     kind = named_dtype(dtype).kind
     floating = is_float(named_dtype(dtype))

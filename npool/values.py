@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
+import numbers
 import operator
 from typing import Any
-
-import numpy as np
 
 __all__ = ["integer", "is_number", "is_sequence", "number", "sequence", "shown"]
 
@@ -39,7 +38,7 @@ def integer(value: Any, name: str) -> int:
 
 def is_number(value: Any) -> bool:
     """Whether `value` is a real number of Python or NumPy; a bool is none."""
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def number(value: Any, name: str) -> float:

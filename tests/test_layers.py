@@ -49,7 +49,7 @@ FRAMEWORKS = ("torch", "jax", "onnx", "onnxruntime", "scipy", "skimage", "cv2", 
 #: The core, from the bottom up: a module may import those that are in lines above its own.
 WORDS = ("npool.values", "npool.scalars")
 RULES = ("npool.geometry", "npool.threads", "npool.dtypes", "npool.layout")
-VALUES = (*WORDS, *RULES, "npool.reducers", "npool.arrays", "npool.averages")
+VALUES = (*WORDS, *RULES, "npool.reducer", "npool.reducers", "npool.arrays", "npool.averages")
 
 #: The longest name that a module starts with decides. A name here stands for itself and all
 #: that lies below it, except `npool`, which stands for the public names alone.
@@ -63,7 +63,8 @@ MAY_IMPORT = {
     "npool.threads": Room(("npool.values",), why="a setting; the pool is the engine's"),
     "npool.dtypes": Room(("numpy", "npool.values"), ("ml_dtypes",)),
     "npool.layout": Room(("numpy",)),
-    "npool.reducers": Room(("numpy", *WORDS, "npool.dtypes"), why="it knows types and words"),
+    "npool.reducer": Room(("numpy", *WORDS, "npool.dtypes"), why="the class, without the table"),
+    "npool.reducers": Room(("numpy", *WORDS, "npool.dtypes", "npool.reducer"), why="words"),
     "npool.arrays": Room(("numpy", "npool.values", "npool.dtypes", "npool.layout")),
     "npool.averages": Room(("numpy", *WORDS, "npool.dtypes", "npool.reducers")),
     # The only way from the API to an engine is inside a call.

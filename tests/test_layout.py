@@ -280,6 +280,32 @@ def test_out_of_any_strides(order):
         assert np.array_equal(spots, places), name
 
 
+@pytest.mark.parametrize(
+    ("shape", "kernel", "axes"),
+    [
+        ((2, 30, 3), 30, (1,)),  # one result in the row, with channels behind it
+        ((2, 30, 3), 10, (1,)),
+        ((4, 6, 5, 3), (6, 5), (1, 2)),
+        ((4, 6, 5, 3), (2, 5), (1, 2)),
+        ((30, 3), 30, (0,)),
+        ((2, 30), 30, (1,)),
+        ((3, 4, 5), (3, 4, 5), (0, 1, 2)),
+        ((6, 3, 4), (3, 3), (0, 1)),
+    ],
+)
+@pytest.mark.parametrize("step", [2, -1, -3])
+def test_strided_out_of_few_results(shape, kernel, axes, step):
+    x = numbers(shape)
+    wanted = npool.max_pool(x, kernel, axes=axes)
+    for steps in itertools.product((1, step), repeat=len(shape)):
+        base = np.full([n * abs(s) for n, s in zip(wanted.shape, steps, strict=True)], 7, "f4")
+        out = base[tuple(slice(None, None, s) for s in steps)]
+        npool.max_pool(x, kernel, axes=axes, out=out)
+        assert np.array_equal(out, wanted), steps
+        out[...] = 7
+        assert (base == 7).all(), f"{steps}: written to beside out"
+
+
 def test_one_of_a_pair_of_outs():
     x = numbers((6, 8))
     wanted = npool.max_pool(x, (2, 2), return_indices=True)

@@ -15,6 +15,7 @@ __all__ = ["FORMATS", "as_samples", "picture_of", "write_picture"]
 #: Format by the output's suffix.
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 _JPEG_QUALITY = 95
+_PROFILE_TAG = 34675
 
 
 def as_samples(result: np.ndarray, target: np.dtype[Any]) -> np.ndarray:
@@ -128,12 +129,13 @@ def _write_tiff(file: IO[bytes], picture: Picture) -> None:
     if array.dtype.kind not in "iuf":
         raise Refusal(f"TIFF cannot hold {array.dtype}: add --dtype float32, or write .npy")
     count = array.shape[-1] if picture.channels else 1
+    profile = picture.icc_profile
     tifffile.imwrite(
         file,
         array,
         photometric="rgb" if count >= 3 else "minisblack",
         planarconfig="contig" if count > 1 else None,
         extrasamples=["unassalpha"] if count in (2, 4) else None,
-        iccprofile=picture.icc_profile,
+        extratags=[(_PROFILE_TAG, 7, len(profile), profile, True)] if profile else None,
         metadata=None,
     )

@@ -140,18 +140,14 @@ def store(
     """
     q = cut_params(params)
     total = cast_count(count)
-    length = inner
-    groups = n
-    if (
-        step == 1
-        and (inner == 1 or across == inner)
-        and (within == 1 or inner == 1)
-        and (across == 1 or inner > 1)
-    ):
+    # Results that lie together are one group; else a group is what lies together in `inner`.
+    groups, length = n, inner
+    if step == 1 and across == inner and (within == 1 or inner == 1):
         groups, length = 1, n * inner
+    grouped = across == 1 if groups == 1 and inner == 1 else within == 1 and inner > 1
     for r in range(m):
         to, base = at + r * lift, start + r * pitch
-        if groups == 1 or (within == 1 and inner > 1):
+        if grouped:
             for g in range(groups):
                 d = cut_out(out, positions, to + g * across, length)
                 s = base + g * step * inner

@@ -31,6 +31,7 @@ class Rule:
     as it can, so that what breaks it is what it is about. ``one_plane``: axes that are not pooled
     have length 1. ``default_stride``: the stride is left out even for those whose own is another.
     ``beyond_limits``: the problems may be more than the implementation says that it takes.
+    ``where``: only problems that show what the rule is about.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Rule:
     about_dtypes: bool = False
     default_stride: bool = False
     beyond_limits: bool = False
+    where: Callable[[Problem], bool] | None = None
     source: Source | None = None
 
     def operations(self, implementation: Implementation) -> dict[str, tuple[str, ...]]:
@@ -123,6 +125,8 @@ class Rule:
         """The problems as the implementation takes them."""
         if implementation.other_default_stride and not self.default_stride:
             strategy = strategy.map(_with_stride)
+        if self.where is not None:
+            strategy = strategy.filter(self.where)
         takes = None if self.beyond_limits else implementation.takes
         return strategy if takes is None else strategy.filter(takes)
 

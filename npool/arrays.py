@@ -13,7 +13,7 @@ from npool.dtypes import check_dtype
 from npool.layout import empty_like_order
 from npool.values import integer, sequence, shown
 
-__all__ = ["check_flag", "checked_input", "checked_shape", "results"]
+__all__ = ["Results", "check_flag", "checked_input", "checked_shape", "results"]
 
 Array = NDArray[Any]
 

@@ -26,7 +26,7 @@ from npool.layout import memory_order, readable
 from npool.reducers import REDUCERS, Reducer
 from npool.values import integer, shown
 
-__all__ = ["Operation", "operation"]
+__all__ = ["Operation", "Types", "operation"]
 
 Array = NDArray[Any]
 _INDEX_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))

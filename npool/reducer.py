@@ -56,6 +56,23 @@ class Reducer:
         another value compiles nothing.
     summary : str
         One line for the documentation.
+    selects : bool
+        Whether the result is one of the elements, as of max and min: half types are then
+        compared as they are stored.
+    positions : callable, optional
+        ``combine`` for ``(value, position)`` pairs, where the reduction has positions.
+    counts_padding : bool
+        Whether padding counts in `count` unless the caller says otherwise.
+    divides : bool
+        Whether `count` is a divisor, which ``count_include_pad`` and ``divisor_override`` may
+        change.
+    complex_parts : bool
+        Whether complex input may be reduced part by part.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a part is not of its kind, in words.
 
     See Also
     --------

@@ -150,6 +150,10 @@ def lp(norm_type: float) -> Reducer:
     norm_type : float
         p, any real number above 0. 1 and 2 have kernels of their own.
 
+    Returns
+    -------
+    Reducer
+
     Raises
     ------
     ValueError, TypeError

@@ -68,6 +68,11 @@ def get_num_threads() -> int:
     environment's ``NPOOL_NUM_THREADS``, ``NUMBA_NUM_THREADS`` or ``OMP_NUM_THREADS``; else the
     number of CPUs that this process may run on.
 
+    Returns
+    -------
+    int
+        At least 1.
+
     Examples
     --------
     >>> import npool
@@ -91,6 +96,10 @@ def num_threads(n: int) -> Iterator[None]:
     ----------
     n : int
         From 1 to 1024.
+
+    Returns
+    -------
+    context manager
 
     Raises
     ------

@@ -17,9 +17,9 @@ from npool.threads import get_num_threads
 
 __all__ = ["fold"]
 
-#: Work (about a nanosecond each) of a chunk, and below which waking a thread does not pay:
-#: that costs 20 to 50 us.
-CHUNK_WORK = 2_000_000
+#: Work (about a nanosecond each) of a first chunk, and below which waking a thread does not
+#: pay: that costs 20 to 50 us.
+CHUNK_WORK = 100_000
 SERIAL_WORK = 300_000
 #: Work past which the caller leaves it to workers, so as to hear Ctrl-C.
 LONG_WORK = 50_000_000
@@ -46,9 +46,8 @@ def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) 
         run(env, laid.dims, laid.head, laid.runs, 0, tasks)
         return
     threads = get_num_threads()
+    # What a task takes is a guess, and a user's reducer may be slow: chunks start small and grow.
     chunk = max(1, CHUNK_WORK // work)
-    if threads > 1:
-        chunk = max(1, min(chunk, -(-tasks // (4 * threads))))
 
     def part(first: int, last: int) -> None:
         run(env, laid.dims, laid.head, laid.runs, first, last)

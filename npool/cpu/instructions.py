@@ -88,6 +88,7 @@ minimum = intrinsic(prefer_literal=True)(_extreme("<"))
 
 @intrinsic(prefer_literal=True)
 def select(typingctx: Any, condition: Any, a: Any, b: Any) -> Any:
+    """`a` if `condition` else `b`, as one instruction."""
     kind = _unified(typingctx, a, b)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -101,6 +102,8 @@ def select(typingctx: Any, condition: Any, a: Any, b: Any) -> Any:
 
 @intrinsic
 def isnan(typingctx: Any, a: Any) -> Any:
+    """Whether a float is NaN."""
+
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if isinstance(signature.args[0], types.Float):
             return builder.fcmp_unordered("uno", args[0], args[0])
@@ -129,6 +132,7 @@ sqrt = intrinsic(_unary("llvm.sqrt"))
 
 @intrinsic
 def absolute(typingctx: Any, a: Any) -> Any:
+    """``|a|`` in the type of `a`, as one instruction."""
     kind = types.unliteral(a)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -219,16 +223,19 @@ bits_of_float = intrinsic(_bitcast(types.float32, types.uint32))
 
 @jit
 def exp(a):  # type: ignore[no-untyped-def]
+    """``e**a``, by the C library."""
     return math.exp(a)
 
 
 @jit
 def log(a):  # type: ignore[no-untyped-def]
+    """Natural logarithm, by the C library."""
     return math.log(a)
 
 
 @jit
 def power(a, b):  # type: ignore[no-untyped-def]
+    """``a**b``, by the C library."""
     return math.pow(a, b)
 
 
@@ -303,21 +310,25 @@ def half_to_bits(f):  # type: ignore[no-untyped-def]
 
 @jit
 def decode_half(h):  # type: ignore[no-untyped-def]
+    """float16 bits to float32, by one instruction."""
     return _half_instruction(h)
 
 
 @jit
 def encode_half(f):  # type: ignore[no-untyped-def]
+    """float32 to float16 bits, rounding half to even, by one instruction."""
     return _to_half_instruction(np.float32(f))
 
 
 @jit
 def encode_half_by_bits(f):  # type: ignore[no-untyped-def]
+    """float32 to float16 bits by `half_to_bits`."""
     return half_to_bits(np.float32(f))
 
 
 @jit
 def decode_bfloat(h):  # type: ignore[no-untyped-def]
+    """bfloat16 bits to float32: its upper half."""
     return float_of_bits(np.uint32(np.uint32(h) << np.uint32(16)))
 
 
@@ -347,6 +358,7 @@ def _key(infinity: int, nan: int) -> Any:
 
 @jit
 def encode_key(key):  # type: ignore[no-untyped-def]
+    """An order key back to a half type's bits."""
     return np.uint16(np.int16(key ^ ((key >> np.int16(15)) & np.int16(0x7FFF))))
 
 

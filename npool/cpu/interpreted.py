@@ -23,6 +23,7 @@ __all__ = [
     "caller",
     "caster",
     "jit",
+    "register",
     "select",
     "view",
 ]

@@ -387,8 +387,3 @@ def _choose_tiles(dims: list[_Dim], inner: int, segment: int, width: int) -> Non
         if best is None:
             break
         best.tile = -(-best.tile // 2)
-
-
-def describe(dims: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """The table as dictionaries, for people."""
-    return [dict(zip(COLUMNS, map(int, line), strict=True)) for line in dims]

@@ -9,7 +9,7 @@ import numpy as np
 
 import npool
 
-__all__ = ["OURS", "draw"]
+__all__ = ["OURS", "draw", "pooled"]
 
 #: Marks a picture as this command's own, so that a later run may replace it.
 OURS = "npool demo"

@@ -15,7 +15,16 @@ from rich.markup import escape
 
 import npool
 
-__all__ = ["info"]
+__all__ = [
+    "available_cores",
+    "cache",
+    "cuda_driver",
+    "features",
+    "info",
+    "packages",
+    "processor",
+    "version_of",
+]
 
 #: Distribution names; the first installed one of a row is shown.
 _ADAPTED = (("torch",), ("ml_dtypes",), ("numba-cuda",))

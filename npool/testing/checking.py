@@ -29,8 +29,18 @@ RULES.update(_ordered)
 class Outcome:
     """What became of one rule on one implementation.
 
-    ``status`` is ``"pass"``, ``"deviates"`` or ``"not applicable"``; ``examples`` the number of
-    problems tried; ``deviation`` the counterexample; ``reason`` why the rule does not apply.
+    Parameters
+    ----------
+    rule, implementation : str
+        Their names.
+    status : str
+        ``"pass"``, ``"deviates"`` or ``"not applicable"``.
+    examples : int
+        The number of problems tried.
+    deviation : Deviation, optional
+        The counterexample.
+    reason : str
+        Why the rule does not apply.
     """
 
     rule: str
@@ -47,6 +57,32 @@ def examine(rule: Rule, implementation: Implementation, max_examples: int = 100)
     The random ones come from a fixed seed: the same versions give the same outcome. (Hypothesis
     also draws numbers that it reads in the source files of the code that calls it, if that is not
     installed: they may make another example the smallest.)
+
+    Parameters
+    ----------
+    rule : Rule
+        One of `RULES`.
+    implementation : Implementation
+        The descriptor of what is tried.
+    max_examples : int
+        Random problems; an implementation may have a lower bound of its own.
+
+    Returns
+    -------
+    Outcome
+        With the counterexample, where there is one.
+
+    Raises
+    ------
+    Exception
+        Whatever the rule's check or the descriptor itself raises by mistake. A deviation is
+        returned, and so is an exception of the function that is tried.
+
+    Examples
+    --------
+    >>> from npool.testing import RULES, descriptor
+    >>> examine(RULES["nan_propagates"], descriptor("numpy"), 5).status
+    'pass'
     """
     reason = rule.not_applicable(implementation)
     if reason is not None:
@@ -223,7 +259,17 @@ def check(
 
 @dataclass(frozen=True)
 class Case:
-    """One rule on one implementation, as a pytest parameter (its id is the rule's name)."""
+    """One rule on one implementation, as a pytest parameter (its id is the rule's name).
+
+    Parameters
+    ----------
+    rule : Rule
+        What is checked.
+    implementation : Implementation
+        The descriptor of what is tried.
+    max_examples : int
+        Random problems.
+    """
 
     rule: Rule
     implementation: Implementation
@@ -257,7 +303,22 @@ def cases(
 ) -> list[Case]:
     """The applicable rules as parameters for pytest, one test each.
 
-    Takes the parameters of `check`.
+    Parameters
+    ----------
+    implementation, rules, exclude, max_examples, about
+        As for `check`.
+
+    Returns
+    -------
+    list of Case
+        In the order of semantics.md, or of ``rules``; none where no rule is applicable.
+
+    Raises
+    ------
+    ValueError
+        For a name that no rule has, and for a function without ``ops`` where one is needed.
+    TypeError
+        For more ``about`` a descriptor, which says it itself.
 
     Examples
     --------

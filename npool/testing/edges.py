@@ -85,6 +85,31 @@ EDGES: dict[str, dict[str, Any]] = {
 def edge(name: str, op: str = "max", values: Any = None, **more: Any) -> Problem:
     """The problem of a named edge shape, on the numbers 1, 2, 3, … unless others are given.
 
+    Parameters
+    ----------
+    name : str
+        A name in `EDGES`.
+    op : str
+        A name in `npool.testing.OPERATIONS`.
+    values : tuple of numbers or Noise, optional
+        The data, as `Problem` takes them.
+    **more
+        Further fields of the `Problem`; they take the place of those of the edge shape.
+
+    Returns
+    -------
+    Problem
+        The edge's geometry with these data.
+
+    Raises
+    ------
+    KeyError
+        For a name that no edge shape has.
+    TypeError
+        For a field that a `Problem` does not have.
+
+    Examples
+    --------
     >>> print(edge("only_pad_left"))
     max_pool(np.array([1, 2, 3, 4], "float32"), (3,), 1, padding=[(2, 0)])
     """

@@ -77,6 +77,19 @@ class Implementation:
         A bound on the examples of one rule, for what compiles at every new shape.
     takes : callable, optional
         Further limits: whether it takes a problem.
+
+    Raises
+    ------
+    ValueError
+        For a parameter or an operation that is not known.
+
+    Examples
+    --------
+    >>> def call(x, problem, **extra):
+    ...     return x.max(axis=-1, keepdims=True)
+    >>> whole = Implementation("whole line", call, {"max": ["float32"]}, pooled=(1,))
+    >>> whole.refuses(Problem("min", (3,), kernel_size=(3,)))
+    'has no min'
     """
 
     name: str
@@ -192,6 +205,19 @@ def from_function(
         As reports show them.
     fold : callable, optional
         Makes a reducer, as the function takes it, of an `npool.testing.oracle.Fold`.
+    output_shape : callable, optional
+        ``output_shape(shape, **geometry)`` gives the result's shape without the call.
+
+    Returns
+    -------
+    Implementation
+        The descriptor, with the parameters that the signature names.
+
+    Raises
+    ------
+    ValueError
+        For a function that does one reduction and no ``ops`` to say which; for an operation, a
+        dtype or a name in ``without`` that is not known.
 
     Examples
     --------

@@ -36,9 +36,29 @@ class Window:
 class Operation:
     """One row: a reduction's name, its exact answer, its dtypes and how exact others must be.
 
-    ``reduce`` maps a `Window` to the exact value. ``result`` maps the input dtype to the result's.
-    ``ulps`` is the error that is allowed at the end (units in the last place), ``noise(window,
-    unit)`` what rounding inside may add, where ``unit`` is taps times machine epsilon.
+    Parameters
+    ----------
+    name : str
+        As in ``npool.REDUCERS``.
+    reduce : callable
+        The exact value of a `Window`.
+    result : callable
+        The result's dtype, from the input's.
+    dtypes, options : tuple of str
+        The dtypes that it takes; the keyword arguments that not every operation has.
+    position : callable, optional
+        Which of the window's values the result is, for those that return positions.
+    ulps : float
+        The error that is allowed at the end, in units in the last place.
+    noise : callable, optional
+        ``noise(window, unit)``: what rounding inside may add, where ``unit`` is taps times
+        machine epsilon.
+
+    Examples
+    --------
+    >>> first = Operation("first", lambda window: window.values[0], same)
+    >>> first.reduce(Window([3, 1], np.dtype("int8"), np.dtype("int8")))
+    3
     """
 
     name: str

@@ -151,10 +151,23 @@ def output_shape(
 class Fold:
     """A reduction of one's own, as functions of Python numbers: no engine, one element at a time.
 
-    ``combine`` joins two accumulators, starting from ``identity``; ``lift`` makes an accumulator
-    of an element, ``finish(accumulator, count)`` the result, where ``count`` is the number of
-    elements. ``result`` names the result's dtype (None: the input's).
+    Parameters
+    ----------
+    name : str
+        As reports show it.
+    combine : callable
+        Joins two accumulators.
+    identity : object
+        The accumulator to start from.
+    lift : callable, optional
+        Makes an accumulator of an element.
+    finish : callable, optional
+        ``finish(accumulator, count)``: the result, where ``count`` is the number of elements.
+    result : str, optional
+        The result's dtype; by default the input's.
 
+    Examples
+    --------
     >>> volume = Fold("prod_abs", lambda a, b: a * b, 1.0, lift=abs)
     >>> pool(np.array([2.0, -3.0, 4.0]), (2,), 1, reduce=volume)
     array([ 6., 12.])

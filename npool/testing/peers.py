@@ -76,10 +76,44 @@ INSTALLED: dict[str, Installed] = {
 
 
 def found() -> list[str]:
-    """The names of those that are installed, npool first."""
+    """The names of those that are installed, npool first.
+
+    Returns
+    -------
+    list of str
+        Names in `INSTALLED`.
+
+    Examples
+    --------
+    >>> found()[0]
+    'npool'
+    """
     return [name for name, one in INSTALLED.items() if one.is_installed()]
 
 
 def descriptor(name: str) -> Implementation:
-    """The descriptor of an installed implementation, with the version that is installed."""
+    """The descriptor of an installed implementation, with the version that is installed.
+
+    Parameters
+    ----------
+    name : str
+        A name in `INSTALLED`.
+
+    Returns
+    -------
+    Implementation
+        How to call it, and what it has.
+
+    Raises
+    ------
+    KeyError
+        For a name that is not known.
+    ModuleNotFoundError
+        If it is not installed; see `found`.
+
+    Examples
+    --------
+    >>> descriptor("numpy").name
+    'numpy'
+    """
     return INSTALLED[name].describe()

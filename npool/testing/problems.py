@@ -17,7 +17,18 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Noise:
-    """Random numbers of one sign, in (0, 1]: data that is too long to be written out."""
+    """Random numbers of one sign, in (0, 1]: data that is too long to be written out.
+
+    Parameters
+    ----------
+    seed : int
+        The same seed gives the same numbers.
+
+    Examples
+    --------
+    >>> Noise(0).fill((2,)).round(3)
+    array([0.851, 0.637])
+    """
 
     seed: int
 

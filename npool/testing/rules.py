@@ -26,12 +26,41 @@ Source = Callable[[Implementation], "st.SearchStrategy[Problem] | None"]
 class Rule:
     """A named check.
 
-    ``judge(implementation, problem)`` raises a `Deviation` where the rule is broken. The problems
-    come from ``source``, or are drawn within what the other fields say: each rule varies as little
-    as it can, so that what breaks it is what it is about. ``one_plane``: axes that are not pooled
-    have length 1. ``default_stride``: the stride is left out even for those whose own is another.
-    ``beyond_limits``: the problems may be more than the implementation says that it takes.
-    ``where``: only problems that show what the rule is about.
+    The problems come from ``source``, or are drawn within what the other fields say: each rule
+    varies as little as it can, so that what breaks it is what it is about.
+
+    Parameters
+    ----------
+    name, section, statement : str
+        Its name; its section of semantics.md; what that says, in a sentence.
+    judge : callable
+        ``judge(implementation, problem)`` raises a `Deviation` where the rule is broken.
+    ops, dtypes, data, layouts : tuple of str
+        What the problems are drawn from; names in `OPERATIONS`, in `DATA`, in `LAYOUTS`.
+    needs : tuple of str
+        Names in `PARAMETERS` that an implementation must have for the rule to apply.
+    vary : tuple of str
+        Names in `FEATURES`: what the geometry may vary, beside what is needed.
+    pooled, batch : tuple of int
+        How many axes are pooled, and how many others there are.
+    options : mapping of str to strategy
+        Keyword arguments, such as ``count_include_pad``, and what they are drawn from.
+    examples : tuple of Problem
+        What is tried before the problems that are drawn.
+    empty_windows, empty_batch : bool
+        Whether a window may lie wholly in the padding; whether the first axis has length 0.
+    one_plane : bool
+        Axes that are not pooled have length 1.
+    about_dtypes : bool
+        All operations are tried on integers too, not max and min alone.
+    default_stride : bool
+        The stride is left out even for those whose own default is another.
+    beyond_limits : bool
+        The problems may be more than the implementation says that it takes.
+    where : callable, optional
+        Only problems for which it is true: those that show what the rule is about.
+    source : callable, optional
+        The strategy of the rule's own problems for an implementation, or None for none.
     """
 
     name: str

@@ -54,6 +54,24 @@ def elements(dtype: str, data: str = "integers") -> st.SearchStrategy[Any]:
     infinity or 1e17; ``offset`` small integers on top of 4096; ``wide`` the bounds of an integer
     dtype and their neighbours; ``floats`` eighths up to 1000; ``one_sign`` positive numbers up to
     1. A style that a dtype cannot hold gives small integers.
+
+    Parameters
+    ----------
+    dtype, data : str
+
+    Returns
+    -------
+    SearchStrategy of int, float or complex
+
+    Raises
+    ------
+    TypeError
+        For a dtype that NumPy does not know.
+
+    Examples
+    --------
+    >>> elements("bool")
+    integers(min_value=0, max_value=1)
     """
     kind = named_dtype(dtype).kind
     floating = is_float(named_dtype(dtype))
@@ -103,7 +121,27 @@ def arrays(
 ) -> np.ndarray[Any, Any]:
     """Arrays of up to ``size`` elements, in every layout.
 
-    Returns an array of a dtype in ``dtypes`` with ``dims`` axes (lowest and highest number).
+    Parameters
+    ----------
+    dtypes, data, layouts : sequence of str
+        What to draw from: dtypes, names in `DATA` and names in `LAYOUTS`.
+    dims, size
+        The lowest and the highest number of axes; the most elements.
+
+    Returns
+    -------
+    SearchStrategy of numpy.ndarray
+
+    Raises
+    ------
+    TypeError, KeyError
+        When an example is drawn, for a dtype or a layout that is not known.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> find(arrays(dtypes=["int8"], dims=(2, 2)), lambda x: x.size > 0)
+    array([[0]], dtype=int8)
     """
     dtype = draw(st.sampled_from(available(tuple(dtypes))))
     shape: list[int] = []
@@ -115,10 +153,7 @@ def arrays(
 
 
 def _values(draw: st.DrawFn, dtype: str, data: str, shape: tuple[int, ...]) -> tuple[Any, ...]:
-    """As many numbers as the shape holds, or fewer, which are then repeated.
-
-    Fewer let a counterexample shrink: what matters moves to the front while the shape gets smaller.
-    """
+    """As many numbers as the shape holds, or fewer to be repeated: those shrink to less."""
     if 0 in shape:
         return (0,)
     count = draw(st.integers(1, math.prod(shape)))
@@ -127,7 +162,21 @@ def _values(draw: st.DrawFn, dtype: str, data: str, shape: tuple[int, ...]) -> t
 
 @dataclass(frozen=True)
 class Limits:
-    """What a geometry may be drawn from; see `problems`."""
+    """What a geometry may be drawn from; see `problems`.
+
+    Parameters
+    ----------
+    pooled, batch : sequence of int
+        How many axes are pooled, and how many others there are.
+    ceil_modes, kernel_sizes, padding_limit
+        The only ones (no ``kernel_sizes``: 1 to 5); the most padding a side, of kernel, dilation.
+    size, longest_batch : int
+        About how many elements there may be; the most along an axis that is not pooled.
+
+    Examples
+    --------
+    >>> planes = problems(ops=["max"], limits=Limits(pooled=[2], batch=[1]))
+    """
 
     pooled: Sequence[int] = (1, 2, 3, 4)
     batch: Sequence[int] = (0, 1, 2)
@@ -171,20 +220,32 @@ def problems(
     Parameters
     ----------
     ops, dtypes, data, layouts
-        What to draw from; ``dtypes=None`` means all that the operation has, and a mapping gives
-        them for each operation.
+        What to draw from; ``dtypes=None``: all that the operation has; a mapping: those of each.
     vary, require
         Names in `FEATURES`: which may be drawn, and which always are.
-    limits
-        Numbers of axes, ceil modes, kernel sizes, the most padding, the size of the input, and the
-        length of axes that are not pooled.
+    limits : Limits, optional
     options
         Strategies of keyword arguments, such as ``{"count_include_pad": st.booleans()}``; those
         that the operation lacks are left out, and so is one whose draw is None.
     edges
-        Names in `EDGES`, one of which takes the place of the drawn geometry now and then.
+        Names in `EDGES`: now and then one takes the place of the drawn geometry.
     empty_windows, empty_batch
         Whether a window may lie wholly in the padding; whether the first axis has length 0.
+
+    Returns
+    -------
+    SearchStrategy of Problem
+
+    Raises
+    ------
+    KeyError
+        When an example is drawn, for an operation, an edge or a layout that is not known.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> find(problems(ops=["max"], dtypes=["int8"]), lambda problem: problem.stride == 2).op
+    'max'
     """
     op = draw(st.sampled_from(list(ops)))
     allowed = OPERATIONS[op].dtypes
@@ -306,7 +367,26 @@ def _name_axes(draw: st.DrawFn, arguments: dict[str, Any], count: int) -> None:
 def noise_problems(
     ops: Sequence[str], dtypes: Sequence[str], taps: tuple[int, int] = (200, 1024)
 ) -> st.SearchStrategy[Problem]:
-    """One long line of random numbers of one sign, in windows of up to 1,024 taps."""
+    """One long line of random numbers of one sign, in windows of up to 1,024 taps.
+
+    Parameters
+    ----------
+    ops, dtypes, taps
+        What to draw from; the least and the most elements of a window.
+
+    Returns
+    -------
+    SearchStrategy of Problem
+
+    Raises
+    ------
+    hypothesis.errors.InvalidArgument
+        When an example is drawn, for nothing to draw from.
+
+    Examples
+    --------
+    >>> lines = noise_problems(["sum"], ["float32"], taps=(200, 300))
+    """
     return st.builds(
         lambda op, dtype, kernel, more, seed: Problem(
             op, (kernel + more,), Noise(seed), dtype, kernel_size=(kernel,), stride=1

@@ -280,6 +280,9 @@ class Index:
     def __index__(self):
         return self.value
 
+    def __repr__(self):  # test ids must be the same in every process
+        return f"Index({self.value})"
+
 
 SHAPE = (6, 9)
 SPELLINGS = [

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from npool.api import pool
+from npool.arrays import check_flag
 from npool.geometry import Padding, Sizes
 from npool.reducers import lp
 
@@ -185,6 +186,7 @@ def avg_pool(
     >>> npool.avg_pool(np.array([1, 2, 3, 4], np.uint8), (2,), dtype=np.uint8)
     array([2, 4], dtype=uint8)
     """
+    check_flag("count_include_pad", count_include_pad)
     result: Array = pool(
         x, kernel_size, stride, padding, dilation, ceil_mode, reduce="avg", axes=axes,
         dtype=dtype, count_include_pad=count_include_pad, divisor_override=divisor_override,

@@ -21,6 +21,7 @@ def shown(value: Any) -> str:
         if isinstance(value, int):
             return f"(an integer of {value.bit_length()} bits)"
         return f"(a {type(value).__name__} that holds an integer too long to print)"
+    text = " ".join(text.split())
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 

@@ -18,7 +18,7 @@ INTERRUPTING = """
 
     def slow(v):
         s = v
-        for i in range(3000):
+        for i in range(500):
             s = (s + i) % 3.0
         return s
 

@@ -277,8 +277,9 @@ SHUTDOWN = """
     x = np.ones((200, 4000), np.float32)
     long = np.broadcast_to(np.float32(1), (30000, 4000))
     started = sys.argv[1] == "pool started"
-    if started:
+    if started:  # and all that is called later compiled: Numba cannot, while modules go
         npool.sum_pool(x, (4, 4))
+        npool.sum_pool(long[:60], (30, 40))
     write, flush, finalizing = sys.stdout.write, sys.stdout.flush, sys.is_finalizing
 
     def say(where):

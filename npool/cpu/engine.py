@@ -21,8 +21,10 @@ __all__ = ["fold"]
 #: pay: that costs 20 to 50 us.
 CHUNK_WORK = 100_000
 SERIAL_WORK = 300_000
-#: Work past which the caller leaves it to workers, so as to hear Ctrl-C.
+#: Work past which the caller leaves it to workers, so as to hear Ctrl-C: of npool's reducers,
+#: and of a user's.
 LONG_WORK = 50_000_000
+SLOW_WORK = 10_000
 STOP = CONSTANTS["STOP"]
 
 
@@ -35,29 +37,33 @@ def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) 
     """
     out = outs[0]
     placed = len(outs) == 2
-    laid, template, _ = _prepared(operation, x.strides, out.strides, x.dtype, out.dtype)
+    laid, template, _, patient = _prepared(operation, x.strides, out.strides, x.dtype, out.dtype)
     env = template.copy()
     env[0] = x.__array_interface__["data"][0]
     env[1] = out.__array_interface__["data"][0]
     if placed:
         env[2] = outs[1].__array_interface__["data"][0]
     run, tasks, work = driver(), laid.tasks, laid.task_work
-    if tasks * work < SERIAL_WORK:
+    if tasks * work < SERIAL_WORK and not patient:
         run(env, laid.dims, laid.head, laid.runs, 0, tasks)
         return
     threads = get_num_threads()
     # What a task takes is a guess, and a user's reducer may be slow: chunks start small and grow.
-    chunk = max(1, CHUNK_WORK // work)
+    chunk = 1 if patient else max(1, CHUNK_WORK // work)
 
     def part(first: int, last: int) -> None:
         run(env, laid.dims, laid.head, laid.runs, first, last)
 
-    if tasks * work < LONG_WORK:
+    if tasks * work < (SLOW_WORK if patient else LONG_WORK):
         workers.run(part, tasks, chunk, threads)
         return
     flag = np.zeros(1, np.int64)
-    env[STOP] = flag.ctypes.data
+    env[STOP] = flag.__array_interface__["data"][0]
     workers.run(part, tasks, chunk, threads, lambda: flag.fill(1))
+
+
+def _module(function: Any) -> str:
+    return getattr(function, "__module__", None) or ""
 
 
 @lru_cache(maxsize=4096)
@@ -67,8 +73,10 @@ def _prepared(
     out_strides: tuple[int, ...],
     dtype: np.dtype[Any],
     result: np.dtype[Any],
-) -> tuple[Schedule, NDArray[np.int64], NDArray[np.float64]]:
-    """The schedule of a call, its `env` but for the arrays' addresses, and its parameters."""
+) -> tuple[Schedule, NDArray[np.int64], NDArray[np.float64], bool]:
+    """The schedule of a call, its `env` but for the arrays' addresses, its parameters, and
+    whether it runs a user's functions, of which nobody knows what they take.
+    """
     plan, (reducer, accumulator, _) = operation.plan, operation.types
     pair = 1
     if dtype.kind == "c":
@@ -86,7 +94,10 @@ def _prepared(
     )  # fmt: skip
     params = np.array(reducer.params or (0.0,), np.float64)
     env = [
-        0, 0, 0, params.ctypes.data, code.source_rows, code.scratch_rows, code.fill, code.store,
+        0, 0, 0, params.__array_interface__["data"][0],
+        code.source_rows, code.scratch_rows, code.fill, code.store,
         code.split, gatherer(itemsize) if laid.strided else 0, 0, 0, 0, 0, 0, 0,
     ]  # fmt: skip
-    return laid, np.array(env, np.int64), params
+    functions = (reducer.combine, reducer.lift, reducer.finish)
+    patient = any(f and not _module(f).startswith("npool.") for f in functions)
+    return laid, np.array(env, np.int64), params, patient

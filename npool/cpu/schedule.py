@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from npool.geometry import Plan
 
-__all__ = ["COLUMNS", "CONSTANTS", "Schedule", "schedule"]
+__all__ = ["COLUMNS", "CONSTANTS", "Schedule", "describe", "schedule"]
 
 # How a dimension is treated. PLAIN: not pooled. FUSED: its taps are folded while rows are
 # fetched. ROWS and FLAT: fetched with its padding, then folded row by row, or at every
@@ -387,3 +387,8 @@ def _choose_tiles(dims: list[_Dim], inner: int, segment: int, width: int) -> Non
         if best is None:
             break
         best.tile = -(-best.tile // 2)
+
+
+def describe(dims: NDArray[np.int64]) -> list[dict[str, int]]:
+    """The table as dictionaries, for people and documentation."""
+    return [dict(zip(COLUMNS, map(int, line), strict=True)) for line in dims]

@@ -283,12 +283,13 @@ SHUTDOWN = """
     write, flush, finalizing = sys.stdout.write, sys.stdout.flush, sys.is_finalizing
 
     def say(where):
-        y = npool.sum_pool(x, (4, 4))
-        z = npool.sum_pool(long, (30, 40))
-        write(f"{where} {float(y.min())} {float(y.max())} {float(z.min())} {float(z.max())}\\n")
+        y = npool.sum_pool(x, (4, 4)).tolist()  # NumPy's own y.min() imports, at this late hour
+        z = npool.sum_pool(long, (30, 40)).tolist()
+        seen = [sorted({value for row in array for value in row}) for array in (y, z)]
+        write(f"{where} {seen}\\n")
         flush()
 """
-FINE = "16.0 16.0 1200.0 1200.0"
+FINE = "[[16.0], [1200.0]]"
 
 
 @pytest.mark.parametrize("pool", ["pool started", "no pool yet"])

@@ -124,7 +124,8 @@ def measure(w: Workload, peers: list[Peer], threads: int, rounds: int, budget: f
             times[name].append(_timed(call))
             spent[name] += times[name][-1]
             # A peer that takes long is not asked again: its median is of fewer rounds.
-            if name != "npool" and spent[name] > budget / 4 and len(times[name]) >= 3:
+            far_behind = times[name][-1] > 20 * times["npool"][-1] and spent[name] > budget / 40
+            if name != "npool" and (far_behind or spent[name] > budget / 4):
                 dropped.add(name)
     row.copy = median(copies)
     row.seconds = {name: median(t) for name, t in times.items() if t}

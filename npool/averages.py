@@ -10,7 +10,7 @@ import numpy as np
 
 from npool.dtypes import is_integer
 from npool.reducers import REDUCERS, Reducer
-from npool.scalars import select
+from npool.scalars import absolute, maximum, minimum, select
 
 __all__ = ["ROUNDINGS", "average"]
 
@@ -20,8 +20,13 @@ _LOW = 2**32 - 1
 _INT64_MAX = 2**63 - 1
 
 
-@lru_cache(maxsize=256)
-def average(dtype: np.dtype[Any], result: np.dtype[Any], rounding: str = "half_even") -> Reducer:
+def average(
+    dtype: np.dtype[Any],
+    result: np.dtype[Any],
+    rounding: str = "half_even",
+    taps: int = 2**31,
+    divisor: int = 0,
+) -> Reducer:
     """The reducer that averages `dtype` into `result`.
 
     Parameters
@@ -31,6 +36,10 @@ def average(dtype: np.dtype[Any], result: np.dtype[Any], rounding: str = "half_e
     rounding : {"half_even", "half_up", "floor", "trunc"}
         For an integer result; the sum is exact, whatever its size. A quotient past the ends
         of `result` (only `divisor_override` or a narrower type can make one) saturates.
+    taps : int
+        The most that a window has: few of them need narrow sums only.
+    divisor : int
+        The caller's own, or 0.
 
     Returns
     -------
@@ -40,9 +49,31 @@ def average(dtype: np.dtype[Any], result: np.dtype[Any], rounding: str = "half_e
     --------
     >>> import numpy as np
     >>> from npool.averages import average
-    >>> average(np.dtype("uint8"), np.dtype("uint8"), "floor").name
-    'avg_floor'
+    >>> average(np.dtype("uint8"), np.dtype("uint8"), "floor", 4).accumulator
+    'uint16'
     """
+    sums, real = "int64", ""
+    if is_integer(result) and dtype.kind in "biu":
+        info = np.iinfo(np.uint8 if dtype.kind == "b" else dtype)
+        peak = max(int(info.max), -int(info.min)) * taps
+        for name in ("uint16", "int16", "uint32", "int32"):
+            held = np.iinfo(name)
+            if (held.min == 0) == (info.min == 0) and peak <= held.max:
+                sums = name
+                break
+        # A quotient of integers below 2**24 (2**53), correctly rounded, lies on the same side
+        # of every integer and half as the quotient itself.
+        for name, most in (("float32", 2**23), ("float64", 2**52)):
+            if 2 * peak + max(taps, abs(divisor)) < most:
+                real = name
+                break
+    return _average(dtype, result, rounding, sums, real)
+
+
+@lru_cache(maxsize=256)
+def _average(
+    dtype: np.dtype[Any], result: np.dtype[Any], rounding: str, sums: str, real: str
+) -> Reducer:
     wide = dtype.kind in "iu" and dtype.itemsize == 8
     if not is_integer(result):
         if not wide:
@@ -61,15 +92,14 @@ def average(dtype: np.dtype[Any], result: np.dtype[Any], rounding: str = "half_e
     info = np.iinfo(result)
     low, high = int(info.min), min(int(info.max), _INT64_MAX)
     name = f"avg_{rounding}"
-    rounds_up = _rounding(rounding)
     if not wide:
         return Reducer(
             name,
             _add,
             0,
             None,
-            _rounded(rounds_up, low, high),
-            accumulator="int64",
+            _quotient(rounding, low, high, real) if real else _rounded(_rounding(rounding), low, high),
+            accumulator=sums,
             result=result.name,
             counts_padding=True,
             divides=True,
@@ -80,7 +110,7 @@ def average(dtype: np.dtype[Any], result: np.dtype[Any], rounding: str = "half_e
         _add_parts,
         (0, 0),
         _halves,
-        _rounded_parts(rounds_up, low, high, unsigned),
+        _rounded_parts(_rounding(rounding), low, high, unsigned),
         accumulator="int64",
         result=result.name,
         counts_padding=True,
@@ -125,6 +155,32 @@ def _trunc(negative: Any, odd: Any, r: Any, n: Any) -> Any:
 
 def _rounding(name: str) -> Callable[..., Any]:
     return {"half_even": _half_even, "half_up": _half_up, "floor": _floor, "trunc": _trunc}[name]
+
+
+def _quotient(rounding: str, low: int, high: int, real: str) -> Callable[..., Any]:
+    """`_rounded` in floating point, which vectorises: for sums whose quotient it cannot mistake."""
+    kind: Any = np.float32 if real == "float32" else np.float64
+    # Adding and taking away 1.5 * 2**23 (2**52) rounds to the nearest integer, half to even.
+    most = 2**23 if real == "float32" else 2**52
+    magic, one, zero = kind(1.5 * most), kind(1), kind(0)
+    least, largest = kind(max(low, -most)), kind(min(high, most))
+    halves, nearest, towards_zero = rounding == "half_up", rounding == "half_even", rounding == "trunc"
+
+    def finish(total: Any, count: Any) -> Any:
+        t, n = kind(total), kind(count)
+        if halves:
+            t, n = t + t + n, n + n
+        v = t / n
+        if towards_zero:
+            v = absolute(v)
+        q = (v + magic) - magic
+        if not nearest:
+            q = q - select(q > v, one, zero)
+        if towards_zero:
+            q = select((t < zero) != (n < zero), -q, q)
+        return minimum(maximum(q, least), largest)
+
+    return finish
 
 
 def _rounded(rounds_up: Callable[..., Any], low: int, high: int) -> Callable[..., Any]:

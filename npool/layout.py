@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npool.memory import empty
+
 __all__ = ["empty_like_order", "memory_order", "readable"]
 
 
@@ -50,8 +52,8 @@ def empty_like_order(
 ) -> NDArray[Any]:
     """An uninitialised array of `shape` whose axes lie in memory in `order`."""
     if order == tuple(range(len(shape))):
-        return np.empty(shape, dtype)
+        return empty(shape, dtype)
     back = [0] * len(order)
     for position, axis in enumerate(order):
         back[axis] = position
-    return np.empty([shape[axis] for axis in order], dtype).transpose(back)
+    return empty(tuple([shape[axis] for axis in order]), dtype).transpose(back)

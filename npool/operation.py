@@ -6,6 +6,7 @@ Everything that can be refused is refused here, before anything is allocated or 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,8 +157,9 @@ def _checked(
             f"{reducer.name!r}: use 'max' or 'min'"
         )
     native = x.dtype if x.dtype.isnative else x.dtype.newbyteorder("=")
-    types = _types(reducer, native, dtype, rounding)
-    include_pad, divisor = _divisor(types.reducer, count_include_pad, divisor_override)
+    include_pad, divisor = _divisor(reducer, count_include_pad, divisor_override)
+    taps = prod(window.kernel for window in plan.windows)
+    types = _types(reducer, native, dtype, rounding, taps, divisor)
     _check_empty_windows(plan, types, include_pad, divisor)
     index = _index_dtype(plan, index_dtype, bool(return_indices))
     order = memory_order(x.shape, x.strides)
@@ -181,8 +183,9 @@ def _named(reduce: str | Reducer) -> Reducer:
 
 
 def _types(
-    reducer: Reducer, dtype: np.dtype[Any], wanted: DTypeLike | None, rounding: str
-) -> Types:
+    reducer: Reducer, dtype: np.dtype[Any], wanted: DTypeLike | None, rounding: str, taps: int,
+    divisor: int,
+) -> Types:  # fmt: skip
     averages = reducer is REDUCERS["avg"]
     if not isinstance(rounding, str):
         raise TypeError(f"rounding must be one of {', '.join(ROUNDINGS)}, got {shown(rounding)}")
@@ -206,9 +209,9 @@ def _types(
         result = _wanted(wanted, dtype)
         accumulator = _wider(accumulator, result)
     if averages:
-        reducer = average(dtype, result, rounding)
+        reducer = average(dtype, result, rounding, taps, divisor)
         if reducer is not REDUCERS["avg"]:
-            accumulator = np.dtype(np.int64)
+            accumulator = accumulator_dtype(reducer.accumulator, dtype)
     if accumulator.kind == "c":
         accumulator = np.dtype(f"f{accumulator.itemsize // 2}")
     return Types(reducer, accumulator, result)

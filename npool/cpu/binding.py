@@ -20,15 +20,17 @@ import numpy as np
 from numba import types as nb
 from numba.core import config
 
-from npool.cpu import cache, fetch, interpreted, lanes, parts, schedule, tiles
+from npool.cpu import cache, fetch, folds, interpreted, lanes, parts, schedule, strips, tiles
 from npool.cpu.digest import digest
+from npool.cpu.parts import Words
 from npool.dtypes import is_half
 from npool.reducers import Reducer
 
 if config.DISABLE_JIT:
     instructions: Any = interpreted
+    emit: Any = interpreted
 else:
-    from npool.cpu import instructions
+    from npool.cpu import emit, instructions
 
 __all__ = ["Loops", "driver", "gatherer", "loops", "storage"]
 
@@ -38,7 +40,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
     )
-_INT64_MAX = np.int64(2**63 - 1)
 _I = nb.int64
 
 
@@ -47,7 +48,7 @@ class _Misfit(ValueError):
 
 
 class Loops(NamedTuple):
-    """Addresses of a reducer's compiled loops, and bytes of one accumulator."""
+    """Addresses of a reducer's compiled loops, and bytes of an accumulator and its first part."""
 
     source_rows: int
     scratch_rows: int
@@ -55,6 +56,7 @@ class Loops(NamedTuple):
     store: int
     split: int
     width: int
+    first: int
 
 
 def storage(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -95,46 +97,54 @@ def _address(dispatcher: Any) -> int:
     return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
 
 
+_SHARED = (folds.begin, folds.stopped, folds.swap, folds.fold_rows, folds.shifted, folds.flat_fold)
+_TILES = (
+    *_SHARED, tiles.advance, fetch.locate, fetch.fold_source, fetch.fetch_block, fetch.fetch_tile,
+    tiles.reduce_tile, tiles.run_of, tiles.store_tile, tiles.tiles,
+)  # fmt: skip
+_STRIPS = (
+    *_SHARED, strips.span_of, strips.fill_ends, strips.strip_stream,
+    strips.strip_store, strips.strip_task,
+    strips.strips,
+)  # fmt: skip
+
+
 @memoised
-def driver() -> Any:
-    """The compiled `npool.cpu.tiles.drive`."""
+def driver(in_strips: bool) -> Any:
+    """The compiled `npool.cpu.strips.strips` or `npool.cpu.tiles.tiles`."""
     with _lock:
         space: dict[str, Any] = {
             "__name__": lanes.__name__,
-            "np": np,
-            "address": instructions.address,
-            "view": instructions.view,
+            "get": instructions.get,
+            "put": instructions.put,
+            "prefetch": instructions.prefetch,
+            "stream": instructions.stream,
+            "fence": instructions.fence,
             **schedule.CONSTANTS,
         }
+        for read, write, width in (
+            ("dim", "", schedule.DIMS_WIDTH),
+            ("span", "", len(schedule.SPANS)),
+            ("work_of", "set_work", schedule.CONSTANTS["WORK_SIZE"]),
+            ("listed", "set_list", schedule.CHUNK),
+        ):
+            space[read], space[write] = instructions.table(width)
         for caller, template in (
             ("call_rows", lanes.rows), ("call_fill", lanes.fill),
             ("call_store", lanes.store), ("call_split", lanes.split), ("call_gather", lanes.gather),
         ):  # fmt: skip
             space[caller] = instructions.caller(_arguments(template))
-        for part in (
-            tiles.stopped,
-            tiles.advance,
-            fetch.locate,
-            fetch.fold_rows,
-            fetch.fold_source,
-            fetch.fetch_block,
-            fetch.fetch_tile,
-            tiles.shifted,
-            tiles.flat_fold,
-            tiles.reduce_tile,
-            tiles.run_of,
-            tiles.store_tile,
-        ):
+        *parts_of, whole = _STRIPS if in_strips else _TILES
+        for part in parts_of:
             function = types.FunctionType(part.__code__, space, part.__name__)
             space[part.__name__] = instructions.jit(function)
-        drive = types.FunctionType(tiles.drive.__code__, space, "drive")
-        dispatcher = instructions.jit(drive, entry=True)
+        dispatcher = instructions.jit(
+            types.FunctionType(whole.__code__, space, whole.__name__), entry=True
+        )
         if config.DISABLE_JIT:
             return dispatcher
         cache.attach(dispatcher)
-        table = nb.Array(_I, 2, "C")
-        line = nb.Array(_I, 1, "C")
-        dispatcher.compile(_I(line, table, line, table, _I, _I))
+        dispatcher.compile(nb.none(*[_I] * 7))
         return dispatcher
 
 
@@ -164,23 +174,29 @@ def loops(
     accumulator: np.dtype[Any],
     result: np.dtype[Any],
     positions: np.dtype[Any] | None,
+    place: np.dtype[Any] | None,
 ) -> Loops:
-    """The compiled loops for a reducer and its types (`positions`: that of its positions)."""
+    """The compiled loops for a reducer and its types.
+
+    `positions` is the type of its positions where they are wanted, `place` one that holds them
+    inside.
+    """
     key = (reducer.combine, reducer.lift, reducer.finish, reducer.identity, len(reducer.params),
-           dtype, accumulator, result, positions)  # fmt: skip
+           dtype, accumulator, result, positions, place)  # fmt: skip
     found = _loops.get(key)
     if found is None:
         with _lock:
             code, complete = digest(reducer)
-            placed = "none" if positions is None else positions.name
+            placed = f"{positions.name}-{place.name}" if positions and place else "none"
             name = f"{code}-{dtype.name}-{accumulator.name}-{result.name}-{placed}"
             # A digest that is not complete may be that of other code as well: not shared.
             found = _loops.get(name) if complete else None
             if found is None:
                 try:
                     found = _bind(
-                        reducer, dtype, accumulator, result, positions, name if complete else None
-                    )
+                        reducer, dtype, accumulator, result, positions, place,
+                        name if complete else None,
+                    )  # fmt: skip
                 except _Misfit:
                     raise
                 except Exception as error:  # NumbaError, and what Numba lets slip
@@ -209,42 +225,26 @@ def _bind(
     accumulator: np.dtype[Any],
     result: np.dtype[Any],
     positions: np.dtype[Any] | None,
+    place: np.dtype[Any] | None,
     name: str | None,
 ) -> Loops:
-    placed = positions is not None
+    placed = place is not None
     # Max and min of half types compare integer keys; with positions, which need NaN apart
     # from the rest, and for every other reducer, they are decoded to float32.
     keyed = reducer.selects and is_half(dtype) and not placed
     form = {"lowest": "highest", "highest": "lowest"}[reducer.identity] if keyed else "value"
     if keyed:
         accumulator = np.dtype(np.int16)
-    held = [storage(accumulator)] * reducer.parts + ([np.dtype(np.int64)] if placed else [])
+    held = [storage(accumulator)] * reducer.parts + ([place] if place else [])
     floating = accumulator.kind == "f"
     to_float = instructions.caster(accumulator) if floating else None
 
     space: dict[str, Any] = {
         "__name__": lanes.__name__,
         "np": np,
-        "view": instructions.view,
         "select": instructions.select,
-        "NO_PLACE": _INT64_MAX,
-        "IDENTITY": _identity(reducer, dtype, accumulator, held, keyed, placed),
-        "SOURCE": storage(dtype),
-        "SOURCE_ITEM": dtype.itemsize,
-        "RESULT": storage(result),
-        "RESULT_ITEM": result.itemsize,
-        "PLACED": positions or np.dtype(np.int64),
-        "PLACE_ITEM": positions.itemsize if positions else 8,
-        "PARAMS": len(reducer.params),
-        "COLUMNS": int(placed),
-        "IDEMPOTENT": reducer.idempotent or placed,
-        # What four vectors of 32 bytes hold: LLVM unrolls by four.
-        "BLOCK": 128 // min(part.itemsize for part in held),
+        "NO_PLACE": np.iinfo(place).max if place else 0,
     }
-    offset = 0
-    for i, part in enumerate(held):
-        space |= {f"DTYPE{i}": part, f"ITEM{i}": part.itemsize, f"PART{i}": offset}
-        offset += part.itemsize
 
     def bound(template: Callable[..., Any], **more: Any) -> Any:
         function = types.FunctionType(
@@ -263,19 +263,11 @@ def _bind(
     space["decode"] = instructions.DECODERS.get((dtype.name, form), decode)
     encode = nonzero if result.kind == "b" else same
     space["encode"] = instructions.ENCODERS.get((result.name, form), encode)
-    for word in ("cut_columns", "cut_params", "cut_source"):
-        space[word] = bound(getattr(parts, word))
-    space["cut"] = bound(parts.CUT[len(held)])
-    space["take"] = bound(parts.TAKE[len(held)])
-    space["put"] = bound(parts.PUT[len(held)])
-    space["cut_out"] = bound(parts.cut_placed if placed else parts.cut_values)
-    space["put_out"] = bound(parts.PUT[2 if placed else 1])
-
     single, arity = reducer.parts == 1, len(reducer.params)
     if placed:
         space["combine"] = _part(reducer.positions)
         space["finish"] = bound(parts.finish_placed)
-        get = bound(parts.get_placed)
+        space["lift"] = bound(parts.lift_placed)
     else:
         combine = parts.COMBINE[reducer.parts]
         space["combine"] = bound(combine, part_combine=_part(reducer.combine))
@@ -285,16 +277,32 @@ def _bind(
         space["lift"] = bound(lift, part_lift=_part(reducer.lift))
         finish = parts.FINISH[single, arity] if reducer.finish else parts.finish_plain
         space["finish"] = bound(finish, part_finish=_part(reducer.finish))
-        get = bound(parts.get_element)
 
-    scratch = {**space, "get": bound(parts.get_scratch), "cut_source": space["cut"]}
+    words = Words(
+        held=tuple(held),
+        source=storage(dtype),
+        results=(storage(result), positions) if positions else (storage(result),),
+        params=len(reducer.params),
+        lift=bound(parts.lifted),
+        combine=space["combine"],
+        finish=space["finish"],
+        identity=_identity(reducer, dtype, accumulator, held, keyed, placed),
+        count=accumulator if floating else np.dtype(np.int64),
+        placed=placed,
+    )
+    space = {"__name__": lanes.__name__, "fill_row": emit.fill_row(words),
+             "finish_row": emit.finish_row(words), "split_row": emit.split_row(words)}  # fmt: skip
+    space |= {"prefetch": instructions.prefetch, "PIECE": 2048 // dtype.itemsize, "ITEM": dtype.itemsize}
+    source = {**space, "fold_row": emit.fold_row(words, True)}
+    scratch = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}
     return Loops(
-        _address(_compiled(lanes.rows, {**space, "get": get}, name and f"source-{name}")),
+        _address(_compiled(lanes.rows, source, name and f"source-{name}")),
         _address(_compiled(lanes.rows, scratch, name and f"scratch-{name}")),
         _address(_compiled(lanes.fill, space, name)),
         _address(_compiled(lanes.store, space, name)),
         _address(_compiled(lanes.split, space, name)),
-        offset,
+        sum(part.itemsize for part in held),
+        held[0].itemsize,
     )
 
 
@@ -341,7 +349,9 @@ def _identity(
                 f"type {t}: use another identity, or accumulator='float'"
             )
         values.append(typed)
-    return (*values, _INT64_MAX) if placed else tuple(values)
+    if placed:
+        values.append(held[-1].type(np.iinfo(held[-1]).max))
+    return tuple(values)
 
 
 _parts: dict[Any, Any] = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,8 @@ SERIAL_WORK = 300_000
 LONG_WORK = 50_000_000
 SLOW_WORK = 10_000
 STOP = CONSTANTS["STOP"]
+#: Bytes of scratch that a thread keeps between calls.
+KEPT = 1 << 20
 
 
 def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) -> None:
@@ -43,23 +47,38 @@ def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) 
     env[1] = out.__array_interface__["data"][0]
     if placed:
         env[2] = outs[1].__array_interface__["data"][0]
-    run, tasks, work = driver(), laid.tasks, laid.task_work
+    run, tasks, work = driver(laid.strips), laid.tasks, laid.task_work
+    tables = (env.ctypes.data, *laid.tables)
+
+    def part(first: int, last: int) -> None:
+        scratch = _scratch(laid.scratch)
+        run(*tables, scratch.ctypes.data, first, last)
+
     if tasks * work < SERIAL_WORK and not patient:
-        run(env, laid.dims, laid.head, laid.runs, 0, tasks)
+        part(0, tasks)
         return
     threads = get_num_threads()
     # What a task takes is a guess, and a user's reducer may be slow: chunks start small and grow.
     chunk = 1 if patient else max(1, CHUNK_WORK // work)
-
-    def part(first: int, last: int) -> None:
-        run(env, laid.dims, laid.head, laid.runs, first, last)
-
     if tasks * work < (SLOW_WORK if patient else LONG_WORK):
         workers.run(part, tasks, chunk, threads)
         return
     flag = np.zeros(1, np.int64)
-    env[STOP] = flag.__array_interface__["data"][0]
+    env[STOP] = flag.ctypes.data
     workers.run(part, tasks, chunk, threads, lambda: flag.fill(1))
+
+
+_kept = threading.local()
+
+
+def _scratch(size: int) -> NDArray[np.uint8]:
+    """At least `size` bytes of this thread's own; up to `KEPT` of them are kept for next time."""
+    found: NDArray[np.uint8] | None = getattr(_kept, "scratch", None)
+    if found is None or found.size < size:
+        found = np.empty(size, np.uint8)
+        if size <= KEPT:
+            _kept.scratch = found
+    return found
 
 
 def _module(function: Any) -> str:
@@ -85,12 +104,17 @@ def _prepared(
         result = np.dtype(f"f{result.itemsize // 2}")
     itemsize, out_itemsize = dtype.itemsize, result.itemsize
     placed = operation.index is not None
-    code = loops(reducer, dtype, accumulator, result, operation.index)
+    place = None
+    if placed:
+        # Beside a value of 32 bits, a position of 32 vectorises better (docs/performance.md).
+        reach = prod(window.size for window in plan.windows)
+        place = np.dtype(np.int32 if reach < 2**31 else np.int64)
+    code = loops(reducer, dtype, accumulator, result, operation.index, place)
     laid = schedule(
         plan, memory_order(plan.shape, in_strides),
         tuple([s // itemsize for s in in_strides]), tuple([s // out_itemsize for s in out_strides]),
-        pair, reducer.idempotent, code.width, itemsize,
-        reducer.finish is not None and not placed, operation.include_pad, operation.divisor, placed,
+        pair, reducer.idempotent, code.width, itemsize, out_itemsize,
+        code.first,        reducer.finish is not None and not placed, operation.include_pad, operation.divisor, placed,
     )  # fmt: skip
     params = np.array(reducer.params or (0.0,), np.float64)
     env = [

@@ -14,37 +14,38 @@ def locate(dims, work, i, at):
     Returns the input's coordinate (of the first tap inside, where taps are fused) and the
     number of taps inside; 0 means that there is padding only.
     """
-    mode = dims[i, MODE]
+    mode = dim(dims, i, MODE)
     if mode == PLAIN:
-        return work[START, i] + at, 1
+        return work_of(work, i, START) + at, 1
     if mode == FUSED:
-        d = dims[i, DILATION]
-        place = (work[START, i] + at) * dims[i, STRIDE] - dims[i, BEFORE]
+        d = dim(dims, i, DILATION)
+        place = (work_of(work, i, START) + at) * dim(dims, i, STRIDE) - dim(dims, i, BEFORE)
         low = max(0, -(place // d))
-        high = min(dims[i, KERNEL], -((place - dims[i, LENGTH]) // d))
+        high = min(dim(dims, i, KERNEL), -((place - dim(dims, i, LENGTH)) // d))
         return place + low * d, max(0, high - low)
-    place = work[START, i] * dims[i, STRIDE] - dims[i, BEFORE] + at
-    return place, 1 if 0 <= place < dims[i, LENGTH] else 0
+    place = work_of(work, i, START) * dim(dims, i, STRIDE) - dim(dims, i, BEFORE) + at
+    return place, 1 if 0 <= place < dim(dims, i, LENGTH) else 0
 
 
 def fetch_tile(env, dims, head, work, lists):
     """Fill A with the tile's rows, lifted and padded; fused axes are folded on the way."""
-    row = dims.shape[0] - 1
+    row = get(head, DEPTH) - 1
     column = row - 1
-    pitch = work[EXTENT, row] * head[INNER]
+    pitch = work_of(work, row, EXTENT) * get(head, INNER)
     count, height = 1, 1
     for i in range(column):
-        count *= work[EXTENT, i]
-        work[INDEX, i] = 0
+        count *= work_of(work, i, EXTENT)
+        set_work(work, i, INDEX, 0)
     if column >= 0:
-        height = work[EXTENT, column]
+        height = work_of(work, column, EXTENT)
     for r in range(count):
         offset, place, fused = 0, 0, 1
         for i in range(column):
-            at, work[TAPS, i] = locate(dims, work, i, work[INDEX, i])
-            fused *= work[TAPS, i]
-            offset += at * dims[i, IN_STRIDE]
-            place += at * dims[i, PLACE]
+            at, found = locate(dims, work, i, work_of(work, i, INDEX))
+            set_work(work, i, TAPS, found)
+            fused *= work_of(work, i, TAPS)
+            offset += at * dim(dims, i, IN_STRIDE)
+            place += at * dim(dims, i, PLACE)
         begin = 0
         while begin < height:
             # A block of rows along the column that see as many taps, at equal distances.
@@ -52,9 +53,9 @@ def fetch_tile(env, dims, head, work, lists):
             taps = fused
             if column >= 0:
                 at, inside = locate(dims, work, column, begin)
-                work[TAPS, column] = inside
+                set_work(work, column, TAPS, inside)
                 taps *= inside
-                step = dims[column, STRIDE] if dims[column, MODE] == FUSED else 1
+                step = dim(dims, column, STRIDE) if dim(dims, column, MODE) == FUSED else 1
                 while end < height:
                     further, also = locate(dims, work, column, end)
                     if also != inside or (inside > 0 and further != at + (end - begin) * step):
@@ -69,30 +70,30 @@ def fetch_tile(env, dims, head, work, lists):
                 (r * height + begin) * pitch,
                 pitch,
                 end - begin,
-                offset + (at * dims[column, IN_STRIDE] if column >= 0 else 0),
-                step * dims[column, IN_STRIDE] if column >= 0 else 0,
-                place + (at * dims[column, PLACE] if column >= 0 else 0),
-                step * dims[column, PLACE] if column >= 0 else 0,
+                offset + (at * dim(dims, column, IN_STRIDE) if column >= 0 else 0),
+                step * dim(dims, column, IN_STRIDE) if column >= 0 else 0,
+                place + (at * dim(dims, column, PLACE) if column >= 0 else 0),
+                step * dim(dims, column, PLACE) if column >= 0 else 0,
                 taps,
             )
             begin = end
-        advance(work[INDEX], work[EXTENT], column)
+        advance(work, INDEX, EXTENT, column)
 
 
 def fetch_block(env, dims, head, work, lists, at, pitch, m, offset, stride, place, climb, fused):
     """Fetch `m` rows: the stretch of the input that they see, and padding at both ends."""
-    row = dims.shape[0] - 1
-    cap, inner, length = head[CAP], head[INNER], head[SEGMENT_LENGTH]
-    along, each = dims[row, IN_STRIDE], dims[row, PLACE]
-    segmented = dims[row, MODE] == SEGMENT
-    for s in range(work[SIZE, row] if segmented else 1):
-        left = (work[START, row] + s) * dims[row, STRIDE] - dims[row, BEFORE]
-        room = length if segmented else work[EXTENT, row]
-        span = dims[row, KERNEL] if segmented else room
+    row = get(head, DEPTH) - 1
+    cap, inner, length = get(head, CAP), get(head, INNER), get(head, SEGMENT_LENGTH)
+    along, each = dim(dims, row, IN_STRIDE), dim(dims, row, PLACE)
+    segmented = dim(dims, row, MODE) == SEGMENT
+    for s in range(work_of(work, row, SIZE) if segmented else 1):
+        left = (work_of(work, row, START) + s) * dim(dims, row, STRIDE) - dim(dims, row, BEFORE)
+        room = length if segmented else work_of(work, row, EXTENT)
+        span = dim(dims, row, KERNEL) if segmented else room
         to = at + s * length * inner
-        low, high = max(0, left), min(dims[row, LENGTH], left + span)
+        low, high = max(0, left), min(dim(dims, row, LENGTH), left + span)
         if fused == 0 or high <= low:
-            call_fill(env[FILL], env[A], cap, to, pitch, room * inner, m)
+            call_fill(get(env, FILL), get(env, A), cap, to, pitch, room * inner, m)
             continue
         before, n, pieces, rest = (low - left) * inner, (high - low) * inner, 1, 0
         if segmented:
@@ -100,9 +101,9 @@ def fetch_block(env, dims, head, work, lists, at, pitch, m, offset, stride, plac
             pieces, rest = (high - low) // length, (high - low) % length
             before, n = 0, length * inner if pieces > 0 else 0
         if before > 0:
-            call_fill(env[FILL], env[A], cap, to, pitch, before, m)
+            call_fill(get(env, FILL), get(env, A), cap, to, pitch, before, m)
         if before + n < room * inner:
-            call_fill(env[FILL], env[A], cap, to + before + n, pitch, room * inner - before - n, m)
+            call_fill(get(env, FILL), get(env, A), cap, to + before + n, pitch, room * inner - before - n, m)
         if pieces > 0:
             fold_source(
                 env,
@@ -167,77 +168,80 @@ def fold_source(
     CHUNK rows at a time, each chunk apart, and within one in fours, as a tree: that keeps a
     float sum of 1,024 taps within the promised 8 ulp.
     """
-    row = dims.shape[0] - 1
-    cap = head[CAP]
+    row = get(head, DEPTH) - 1
+    cap = get(head, CAP)
     for i in range(row):
-        work[TAP, i] = 0
+        set_work(work, i, TAP, 0)
     total = fused * pieces
     done, piece = 0, 0
     while done < total and not stopped(env):
         k = min(CHUNK, total - done)
         for j in range(k):
-            jump = piece * head[SEGMENT_LENGTH]
-            o = offset + jump * dims[row, IN_STRIDE]
-            p = place + jump * dims[row, PLACE]
+            jump = piece * get(head, SEGMENT_LENGTH)
+            o = offset + jump * dim(dims, row, IN_STRIDE)
+            p = place + jump * dim(dims, row, PLACE)
             for i in range(row):
-                step = work[TAP, i] * dims[i, DILATION]
-                o += step * dims[i, IN_STRIDE]
-                p += step * dims[i, PLACE]
-            lists[0, j], lists[1, j] = o, p
+                step = work_of(work, i, TAP) * dim(dims, i, DILATION)
+                o += step * dim(dims, i, IN_STRIDE)
+                p += step * dim(dims, i, PLACE)
+            set_list(lists, 0, j, o)
+            set_list(lists, 1, j, p)
             piece += 1
             if piece == pieces:
                 piece = 0
-                advance(work[TAP], work[TAPS], row)
+                advance(work, TAP, TAPS, row)
         apart = done > 0
-        target = env[B] if apart else env[A]
+        target = get(env, B) if apart else get(env, A)
         new = apart or fresh
-        if head[STRIDED] == 1:
+        if get(head, STRIDED) == 1:
             for r in range(m):
                 for j in range(k):
                     call_gather(
-                        env[GATHER],
-                        env[LINE],
-                        env[X],
-                        lists[0, j] + r * stride,
-                        dims[row, IN_STRIDE],
-                        head[IN_WITHIN],
-                        head[INNER],
+                        get(env, GATHER),
+                        get(env, LINE),
+                        get(env, X),
+                        listed(lists, 0, j) + r * stride,
+                        dim(dims, row, IN_STRIDE),
+                        get(head, IN_WITHIN),
+                        get(head, INNER),
                         n,
                     )
-                    p = lists[1, j] + r * climb
+                    p = listed(lists, 1, j) + r * climb
                     call_rows(
-                        env[SOURCE_ROWS],
+                        get(env, SOURCE_ROWS),
                         target,
                         cap,
                         at + r * pitch,
                         0,
-                        env[LINE],
+                        get(env, LINE),
                         0,
                         0,
                         0,
                         0,
                         0,
-                        env[COLS],
+                        get(env, COLS),
                         p,
                         p,
                         p,
                         p,
                         0,
-                        env[PARAMS],
+                        get(env, PARAMS),
                         1,
                         new and j == 0,
                         n,
                         1,
+                        0,
+                        4,
                     )
         else:
             fold_rows(
                 env,
-                env[SOURCE_ROWS],
+                get(env, SOURCE_ROWS),
                 target,
                 cap,
                 at,
                 pitch,
-                env[X],
+                get(env, X),
                 lists,
                 stride,
                 climb,
@@ -245,63 +249,36 @@ def fold_source(
                 new,
                 n,
                 m,
+                0,
+                CHUNK,
             )
         if apart:
             call_rows(
-                env[SCRATCH_ROWS],
-                env[A],
+                get(env, SCRATCH_ROWS),
+                get(env, A),
                 cap,
                 at,
                 pitch,
-                env[B],
+                get(env, B),
                 at,
                 at,
                 at,
                 at,
                 pitch,
-                env[COLS],
+                get(env, COLS),
                 0,
                 0,
                 0,
                 0,
                 0,
-                env[PARAMS],
+                get(env, PARAMS),
                 1,
                 False,
                 n,
                 m,
+                0,
+                4,
             )
         done += k
 
 
-def fold_rows(env, fold, dst, cap, at, pitch, src, lists, stride, climb, count, fresh, n, m):
-    """Fold `count` rows of `src`, at ``lists[0]``, into the row of `dst` at `at`, in fours."""
-    j = 0
-    while j < count:
-        k = min(4, count - j)
-        j1, j2, j3 = min(j + 1, count - 1), min(j + 2, count - 1), min(j + 3, count - 1)
-        call_rows(
-            fold,
-            dst,
-            cap,
-            at,
-            pitch,
-            src,
-            lists[0, j],
-            lists[0, j1],
-            lists[0, j2],
-            lists[0, j3],
-            stride,
-            env[COLS],
-            lists[1, j],
-            lists[1, j1],
-            lists[1, j2],
-            lists[1, j3],
-            climb,
-            env[PARAMS],
-            k,
-            fresh and j == 0,
-            n,
-            m,
-        )
-        j += k

@@ -24,11 +24,16 @@ __all__ = [
     "DECODERS",
     "ENCODERS",
     "VOCABULARY",
-    "address",
     "caller",
     "caster",
+    "fence",
+    "get",
     "jit",
+    "prefetch",
+    "put",
     "select",
+    "stream",
+    "table",
     "view",
 ]
 
@@ -70,11 +75,12 @@ def _extreme(op: str) -> Any:
             x, y = (
                 context.cast(builder, v, t, kind) for v, t in zip(args, signature.args, strict=True)
             )
-            # x op y ? x : y becomes maxps/vpmaxub...; it yields y where either is NaN, so
-            # only a NaN x needs a second select.
+            # x op y ? x : y is one instruction, and yields y where either is NaN: only a NaN x
+            # needs more. Asked as "is x ordered?", that is a mask on the first instruction;
+            # asked the other way round, LLVM makes one select of both tests, half as fast.
             best = builder.select(_compare(builder, kind, op, x, y), x, y)
             if isinstance(kind, types.Float):
-                best = builder.select(builder.fcmp_unordered("uno", x, x), x, best)
+                best = builder.select(builder.fcmp_ordered("ord", x, x), best, x)
             return best
 
         return kind(a, b), codegen
@@ -180,10 +186,54 @@ def view(at, n, dtype):  # type: ignore[no-untyped-def]
     return numba.carray(_pointer(at), (n,), dtype)
 
 
-@jit
-def address(array):  # type: ignore[no-untyped-def]
-    """Where the elements of a contiguous array start."""
-    return array.ctypes.data
+def table(width: int) -> tuple[Any, Any]:
+    """``read(at, i, k)`` and ``write(at, i, k, value)`` of int64 tables of `width` columns."""
+    word = ir.IntType(64)
+
+    def place(builder: Any, args: Any) -> Any:
+        k = builder.add(builder.mul(args[1], word(width)), args[2])
+        return builder.gep(builder.inttoptr(args[0], word.as_pointer()), [k])
+
+    @intrinsic
+    def read(typingctx: Any, at: Any, i: Any, k: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.load(place(builder, args))
+
+        return types.int64(types.int64, types.int64, types.int64), codegen
+
+    @intrinsic
+    def write(typingctx: Any, at: Any, i: Any, k: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            builder.store(args[3], place(builder, args))
+            return context.get_dummy_value()
+
+        return types.none(types.int64, types.int64, types.int64, types.int64), codegen
+
+    return read, write
+
+
+@intrinsic
+def get(typingctx: Any, at: Any, k: Any) -> Any:
+    """The int64 at place `k` behind an address."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        return builder.load(builder.gep(builder.inttoptr(args[0], word.as_pointer()), [args[1]]))
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def put(typingctx: Any, at: Any, k: Any, value: Any) -> Any:
+    """Write an int64 to place `k` behind an address."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        place = builder.gep(builder.inttoptr(args[0], word.as_pointer()), [args[1]])
+        builder.store(args[2], place)
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64, types.int64), codegen
 
 
 def caller(arguments: tuple[str, ...]) -> Any:
@@ -215,6 +265,71 @@ def caller(arguments: tuple[str, ...]) -> Any:
     # intrinsic() reads the names of the arguments off the function it is given.
     exec(f"def call(typingctx, function, {source}):\n    return typed(typingctx, function)", space)
     return intrinsic(space["call"])
+
+
+#: Bytes of a line of the cache, and of what `stream` writes at once.
+_LINE = 64
+
+
+@intrinsic
+def prefetch(typingctx: Any, at: Any, n: Any) -> Any:
+    """Ask for the `n` bytes from an address on, which will be read soon. Never faults."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word, flag = ir.IntType(64), ir.IntType(32)
+        pointer = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        with cgutils.for_range_slice(builder, word(0), args[1], word(_LINE), word) as (i, _):
+            where = builder.inttoptr(builder.add(args[0], i), pointer)
+            builder.call(ask, [where, flag(0), flag(3), flag(1)])  # read, into L1, data
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64), codegen
+
+
+@intrinsic
+def stream(typingctx: Any, dst: Any, src: Any, n: Any) -> Any:
+    """Copy `n` bytes past the caches, whole lines at a time; `fence` must follow."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        lines = ir.VectorType(word, _LINE // 8)
+        dst, src, n = args
+        hint = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+
+        def copied(first: Any, last: Any) -> None:
+            cgutils.raw_memcpy(
+                builder,
+                builder.inttoptr(builder.add(dst, first), ir.IntType(8).as_pointer()),
+                builder.inttoptr(builder.add(src, first), ir.IntType(8).as_pointer()),
+                builder.sub(last, first),
+                word(1),
+            )
+
+        head = builder.and_(builder.neg(dst), word(_LINE - 1))
+        head = builder.select(builder.icmp_signed("<", head, n), head, n)
+        copied(word(0), head)
+        body = builder.add(head, builder.and_(builder.sub(n, head), word(-_LINE)))
+        with cgutils.for_range_slice(builder, head, body, word(_LINE), word) as (i, _):
+            value = builder.load(builder.inttoptr(builder.add(src, i), lines.as_pointer()), align=1)
+            place = builder.inttoptr(builder.add(dst, i), lines.as_pointer())
+            builder.store(value, place, align=_LINE).set_metadata("nontemporal", hint)
+        copied(body, n)
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def fence(typingctx: Any) -> Any:
+    """Whatever was written before is seen before whatever is written after."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.none(), codegen
 
 
 float_of_bits = intrinsic(_bitcast(types.uint32, types.float32))

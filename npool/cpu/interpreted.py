@@ -14,17 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npool import scalars
+from npool.cpu.parts import Words
 
 __all__ = [
     "DECODERS",
     "ENCODERS",
     "VOCABULARY",
-    "address",
     "caller",
     "caster",
+    "fence",
+    "fill_row",
+    "finish_row",
+    "fold_row",
+    "get",
     "jit",
+    "prefetch",
+    "put",
     "register",
     "select",
+    "split_row",
+    "stream",
+    "table",
     "view",
 ]
 
@@ -76,9 +86,38 @@ def view(at: int, n: int, dtype: np.dtype[Any]) -> _Memory:
     return _Memory(at, n, dtype)
 
 
-def address(array: NDArray[Any]) -> int:
-    """Where the elements of a contiguous array start."""
-    return int(array.ctypes.data)
+_WORD = np.dtype(np.int64)
+
+
+def get(at: int, k: int) -> int:
+    """The int64 at place `k` behind an address."""
+    return int(_Memory(at + 8 * k, 1, _WORD)[0])
+
+
+def put(at: int, k: int, value: int) -> None:
+    """Write an int64 to place `k` behind an address."""
+    _Memory(at + 8 * k, 1, _WORD)[0] = value
+
+
+def prefetch(at: int, n: int) -> None:
+    """Nothing: it is only for speed."""
+
+
+def stream(dst: int, src: int, n: int) -> None:
+    """Copy `n` bytes."""
+    ctypes.memmove(dst, src, n)
+
+
+def fence() -> None:
+    """Nothing: one thread runs at a time."""
+
+
+def table(width: int) -> tuple[Callable[..., int], Callable[..., None]]:
+    """``read(at, i, k)`` and ``write(at, i, k, value)`` of int64 tables of `width` columns."""
+    return (
+        lambda at, i, k: get(at, i * width + k),
+        lambda at, i, k, value: put(at, i * width + k, value),
+    )
 
 
 def register(function: Callable[..., Any]) -> int:
@@ -97,6 +136,108 @@ def caller(arguments: tuple[str, ...]) -> Callable[..., None]:
                 arguments, given, strict=True)))  # fmt: skip
 
     return call
+
+
+class _Scratch:
+    """Accumulators from element `o` of a buffer on, as tuples."""
+
+    def __init__(self, words: Words, base: int, cap: int, o: int) -> None:
+        self.parts, offset = [], 0
+        for part in words.held:
+            at = base + cap * offset + o * part.itemsize
+            self.parts.append(lambda i, at=at, part=part: _Memory(at + i * part.itemsize, 1, part))
+            offset += part.itemsize
+
+    def __getitem__(self, i: int) -> tuple[Any, ...]:
+        return tuple(part(i)[0] for part in self.parts)
+
+    def __setitem__(self, i: int, values: tuple[Any, ...]) -> None:
+        for part, value in zip(self.parts, values, strict=True):
+            part(i)[0] = value
+
+
+def _params(words: Words, at: int) -> tuple[Any, ...]:
+    memory = _Memory(at, words.params, np.dtype(np.float64))
+    return tuple(memory[k] for k in range(words.params))
+
+
+def _tree(words: Words, values: list[Any]) -> Any:
+    while len(values) > 1:
+        pairs = [words.combine(*values[i : i + 2]) for i in range(0, len(values) - 1, 2)]
+        values = pairs + values[len(values) - len(values) % 2 :]
+    return values[0]
+
+
+def fold_row(words: Words, from_source: bool) -> Callable[..., None]:
+    """As `npool.cpu.emit.fold_row`."""
+
+    def fold(
+        dst: int, cap: int, at: int, src: int, o0: int, o1: int, o2: int, o3: int, cols: int,
+        p0: int, p1: int, p2: int, p3: int, params: int, taps: int, fresh: bool, n: int,
+    ) -> None:  # fmt: skip
+        into, numbers = _Scratch(words, dst, cap, at), _params(words, params)
+        offsets, places = (o0, o1, o2, o3)[:taps], (p0, p1, p2, p3)
+        size = words.source.itemsize
+        column = _Memory(cols, n if words.placed else 0, np.dtype(np.int64))
+
+        def element(k: int, i: int) -> Any:
+            if not from_source:
+                return _Scratch(words, src, cap, offsets[k])[i]
+            value = _Memory(src + (offsets[k] + i) * size, 1, words.source)[0]
+            lifted = words.lift(value, numbers)
+            return (*lifted, places[k] + column[i]) if words.placed else lifted
+
+        for i in range(n):
+            value = _tree(words, [element(k, i) for k in range(taps)])
+            into[i] = value if fresh else words.combine(into[i], value)
+
+    return fold
+
+
+def fill_row(words: Words) -> Callable[..., None]:
+    """As `npool.cpu.emit.fill_row`."""
+
+    def fill(dst: int, cap: int, at: int, n: int) -> None:
+        into = _Scratch(words, dst, cap, at)
+        for i in range(n):
+            into[i] = words.identity
+
+    return fill
+
+
+def finish_row(words: Words) -> Callable[..., None]:
+    """As `npool.cpu.emit.finish_row`."""
+
+    def finish(
+        out: int, positions: int, to: int, across: int, src: int, cap: int, start: int, step: int,
+        o1: int, o2: int, o3: int, taps: int, n: int, count: int, params: int,
+    ) -> None:  # fmt: skip
+        total = count if words.count.kind in "iu" else words.count.type(count)
+        numbers = _params(words, params)
+        for i in range(n):
+            offsets = (0, o1, o2, o3)[:taps]
+            value = _tree(
+                words, [_Scratch(words, src, cap, start + o)[i * step] for o in offsets]
+            )
+            results = words.finish(value, total, numbers)
+            for base, dtype, result in zip(
+                (out, positions), words.results, results, strict=False
+            ):
+                _Memory(base + (to + i * across) * dtype.itemsize, 1, dtype)[0] = result
+
+    return finish
+
+
+def split_row(words: Words) -> Callable[..., None]:
+    """As `npool.cpu.emit.split_row`."""
+
+    def split(dst: int, cap: int, even: int, odd: int, src: int, n: int) -> None:
+        base = _Scratch(words, src, cap, 0)
+        evens, odds = _Scratch(words, dst, cap, even), _Scratch(words, dst, cap, odd)
+        for i in range(n):
+            evens[i], odds[i] = base[2 * i], base[2 * i + 1]
+
+    return split
 
 
 def _half(name: str) -> np.dtype[Any]:

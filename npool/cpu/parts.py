@@ -1,4 +1,4 @@
-"""Accumulators of 1 to 4 parts: how a tuple of arrays is cut, read and written.
+"""How a reducer's own functions, which know scalars, meet tuples of parts and parameters.
 
 Templates, as in `npool.cpu.lanes`: Numba compiles a tuple access only when the index is
 written out, hence one line for each number of parts, and no loop.
@@ -7,112 +7,33 @@ written out, hence one line for each number of parts, and no loop.
 # ruff: noqa: F821
 # mypy: disable-error-code="name-defined,no-untyped-def"
 
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 
-def cut1(base, cap, o, n):
-    return (view(base + o * ITEM0, n, DTYPE0),)
+class Words(NamedTuple):
+    """What a loop knows of a reducer: memory types, and compiled functions of accumulators.
 
+    An accumulator is a tuple of the types `held`; a scratch buffer holds its parts one after
+    another, `cap` elements each.
+    """
 
-def cut2(base, cap, o, n):
-    return (view(base + o * ITEM0, n, DTYPE0), view(base + cap * PART1 + o * ITEM1, n, DTYPE1))
-
-
-def cut3(base, cap, o, n):
-    return (
-        view(base + o * ITEM0, n, DTYPE0),
-        view(base + cap * PART1 + o * ITEM1, n, DTYPE1),
-        view(base + cap * PART2 + o * ITEM2, n, DTYPE2),
-    )
-
-
-def cut4(base, cap, o, n):
-    return (
-        view(base + o * ITEM0, n, DTYPE0),
-        view(base + cap * PART1 + o * ITEM1, n, DTYPE1),
-        view(base + cap * PART2 + o * ITEM2, n, DTYPE2),
-        view(base + cap * PART3 + o * ITEM3, n, DTYPE3),
-    )
-
-
-def cut_source(base, cap, o, n):
-    return (view(base + o * SOURCE_ITEM, n, SOURCE),)
-
-
-def cut_values(out, positions, o, n):
-    return (view(out + o * RESULT_ITEM, n, RESULT),)
-
-
-def cut_placed(out, positions, o, n):
-    return (view(out + o * RESULT_ITEM, n, RESULT), view(positions + o * PLACE_ITEM, n, PLACED))
+    held: tuple[np.dtype[Any], ...]
+    source: np.dtype[Any]
+    results: tuple[np.dtype[Any], ...]
+    params: int
+    #: ``lift(x, params)``; ``combine(a, b)``; ``finish(a, count, params)``, a tuple.
+    lift: Any
+    combine: Any
+    finish: Any
+    identity: tuple[Any, ...]
+    count: np.dtype[Any]
+    placed: bool
 
 
 def cut_line(base, n):
     return view(base, n, SOURCE)
-
-
-def cut_columns(base, n):
-    return view(base, COLUMNS * n, np.int64)
-
-
-def cut_params(base):
-    return view(base, PARAMS, np.float64)
-
-
-def take1(t, i):
-    return (t[0][i],)
-
-
-def take2(t, i):
-    return (t[0][i], t[1][i])
-
-
-def take3(t, i):
-    return (t[0][i], t[1][i], t[2][i])
-
-
-def take4(t, i):
-    return (t[0][i], t[1][i], t[2][i], t[3][i])
-
-
-def put1(t, i, v):
-    t[0][i] = v[0]
-
-
-def put2(t, i, v):
-    t[0][i] = v[0]
-    t[1][i] = v[1]
-
-
-def put3(t, i, v):
-    t[0][i] = v[0]
-    t[1][i] = v[1]
-    t[2][i] = v[2]
-
-
-def put4(t, i, v):
-    t[0][i] = v[0]
-    t[1][i] = v[1]
-    t[2][i] = v[2]
-    t[3][i] = v[3]
-
-
-def get_scratch(t, i, cols, place, params):
-    return take(t, i)
-
-
-def get_element(t, i, cols, place, params):
-    return lift(decode(t[0][i]), params)
-
-
-def get_placed(t, i, cols, place, params):
-    return (decode(t[0][i]), place + cols[i])
-
-
-#: By the number of parts.
-CUT: dict[int, Any] = {1: cut1, 2: cut2, 3: cut3, 4: cut4}
-TAKE: dict[int, Any] = {1: take1, 2: take2, 3: take3, 4: take4}
-PUT: dict[int, Any] = {1: put1, 2: put2, 3: put3, 4: put4}
 
 
 def nonzero(x):
@@ -137,7 +58,6 @@ def cast4(v):
 CAST: dict[int, Any] = {2: cast2, 3: cast3, 4: cast4}
 
 
-# How a reducer's own functions, which know scalars, meet tuples of parts and parameters.
 def same(x):
     return x
 
@@ -160,6 +80,14 @@ def combine_three(a, b):
 def combine_four(a, b):
     p, q, r, s = part_combine(a, b)
     return (p, q, r, s)
+
+
+def lifted(x, params):
+    return lift(decode(x), params)
+
+
+def lift_placed(x, params):
+    return (x,)
 
 
 def lift_plain(x, params):

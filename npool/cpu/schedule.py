@@ -9,19 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from npool.cpu.dimensions import (
+    FLAT,
+    FUSED,
+    PLAIN,
+    ROWS,
+    SEGMENT,
+    Dim,
+    dimensions,
+    join_whole_axes,
+    spans,
+)
 from npool.geometry import Plan
 
 __all__ = ["COLUMNS", "CONSTANTS", "Schedule", "describe", "schedule"]
-
-# How a dimension is treated. PLAIN: not pooled. FUSED: its taps are folded while rows are
-# fetched. ROWS and FLAT: fetched with its padding, then folded row by row, or at every
-# position at once. SEGMENT: the row's long windows that hardly overlap, each a row of its own.
-PLAIN, FUSED, ROWS, FLAT, SEGMENT = range(5)
 
 COLUMNS = (
     "LENGTH", "OUT", "KERNEL", "STRIDE", "DILATION", "BEFORE", "IN_STRIDE", "OUT_STRIDE",
@@ -30,15 +36,19 @@ COLUMNS = (
 HEAD = (
     "INNER", "IN_WITHIN", "OUT_WITHIN", "SEGMENT_LENGTH", "CAP", "ITEM_BYTES", "BUFFERS",
     "LINE_BYTES", "SIZE_COLS", "STRIDED", "COUNTED", "DIVISOR", "IDEMPOTENT", "SPLIT_ROW",
+    "BLOCK", "REFILL", "ROUND", "DEPTH", "FIRST_BYTES", "AHEAD", "STREAM_BYTES",
 )  # fmt: skip
 #: Addresses: of the arrays and compiled loops of a call, and of a thread's scratch.
 ENV = (
     "X", "VALUES", "POSITIONS", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "SPLIT",
     "GATHER", "STOP", "A", "B", "C", "LINE", "COLS",
 )  # fmt: skip
-#: What the driver notes of the tile at hand, by dimension.
+SPANS = ("STOPS", "DIVISORS", "BASE", "INSIDE")
+#: What the driver notes of the tile at hand, by dimension: at most 8.
 WORK = ("START", "SIZE", "EXTENT", "STEP", "INDEX", "TAP", "TAPS")
 
+#: Entries of a row of `dims`.
+DIMS_WIDTH = 16
 #: Rows folded before a partial result is set apart.
 CHUNK = 32
 #: What the templates know by name.
@@ -46,8 +56,10 @@ CONSTANTS: dict[str, int] = {
     **{name: i for i, name in enumerate(COLUMNS)},
     **{name: i for i, name in enumerate(HEAD)},
     **{name: i for i, name in enumerate(ENV)},
+    **{name: i for i, name in enumerate(SPANS)},
     **{name: i for i, name in enumerate(WORK)},
-    "WORK_ROWS": len(WORK),
+    "ENV_SIZE": len(ENV),
+    "WORK_SIZE": 8,
     "CHUNK": CHUNK, "PLAIN": PLAIN, "FUSED": FUSED, "ROWS": ROWS, "FLAT": FLAT,
     "SEGMENT": SEGMENT,
 }  # fmt: skip
@@ -56,52 +68,31 @@ CONSTANTS: dict[str, int] = {
 SHORT = 32
 #: Scratch of a tile: what stays in L1, and in half of L2 where tiles overlap.
 SMALL_TILE, LARGE_TILE = 1 << 15, 1 << 18
+#: Bytes of scratch of a strip, of its row at most, and of all the rows that a task takes.
+STRIP_BYTES, ROW_BYTES, TASK_BYTES = 1 << 11, 9 << 10, 1 << 18
+#: Elements that a split is rounded up to: what an unrolled step of bytes covers.
+ROUND = 128
 #: Past this a tile shrinks even where its windows overlap more than they advance.
 HUGE_TILE = 1 << 22
+#: Bytes of input from which on it is worth prefetching, and how far ahead.
+PREFETCHED, AHEAD_BYTES = 1 << 20, 1 << 13
 #: The most that a tile may take at all, in bytes.
 MOST_SCRATCH = 1 << 25
 
 
-@dataclass(slots=True)
-class _Dim:
-    length: int
-    out: int
-    kernel: int = 1
-    stride: int = 1
-    dilation: int = 1
-    before: int = 0
-    in_stride: int = 0
-    out_stride: int = 0
-    place: int = 0
-    pooled: bool = False
-    mode: int = PLAIN
-    tile: int = 1
-    runs: tuple[tuple[int, int], ...] = ()
+def _largest_cache() -> int:
+    """Bytes of the last cache before memory."""
+    sizes = [1 << 23]
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        try:
+            sizes.append(int(path.read_text().strip().rstrip("K")) << 10)
+        except (OSError, ValueError):
+            continue
+    return max(sizes)
 
-    @property
-    def span(self) -> int:
-        return (self.kernel - 1) * self.dilation + 1
 
-    @property
-    def is_far_wider(self) -> bool:
-        """Whether the window dwarfs the input, so that nearly all it sees is padding."""
-        return self.span > 4 * self.length + 4096
-
-    @property
-    def overlap(self) -> float:
-        """Windows that an element lies in, about."""
-        return 1.0 if self.out == 1 else max(1.0, self.kernel / self.stride)
-
-    def extent(self, tile: int, segment: int) -> int:
-        """Scratch positions that `tile` outputs need."""
-        if self.mode in (ROWS, FLAT):
-            return (tile - 1) * self.stride + self.span
-        return tile * segment if self.mode == SEGMENT else tile
-
-    @property
-    def halo(self) -> int:
-        """Scratch positions that neighbouring tiles both need."""
-        return max(0, self.span - self.stride) if self.mode in (ROWS, FLAT) else 0
+#: Where input and result take more, results are written past the caches.
+LARGEST_CACHE = _largest_cache()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +101,20 @@ class Schedule:
 
     dims: NDArray[np.int64]
     head: NDArray[np.int64]
-    runs: NDArray[np.int64]
+    spans: NDArray[np.int64]
     tasks: int
+    #: Bytes of scratch that a thread needs.
+    scratch: int
     strided: bool
+    #: Whether `npool.cpu.strips` runs it, or else `npool.cpu.tiles`.
+    strips: bool
     #: Rough number of scalar operations a tile.
     task_work: int
+
+    @property
+    def tables(self) -> tuple[int, int, int]:
+        """Addresses of the tables, in the order that a driver takes them."""
+        return self.dims.ctypes.data, self.head.ctypes.data, self.spans.ctypes.data
 
 
 @lru_cache(maxsize=1024)
@@ -127,10 +127,13 @@ def schedule(
     idempotent: bool,
     width: int,
     itemsize: int,
+    out_itemsize: int,
+    first_bytes: int,
     counted: bool,
     include_pad: bool,
     divisor: int,
     placed: bool,
+    strips: bool = True,
 ) -> Schedule:
     """Lay out one call.
 
@@ -152,47 +155,40 @@ def schedule(
         Whether padding counts in the divisor.
     divisor : int
         The caller's own divisor, or 0.
+    strips : bool
+        Whether `npool.cpu.strips` may be chosen.
     """
-    dims = _dimensions(plan, order, in_strides, out_strides, pair, placed, counted, include_pad)
-    inner_dim = _Dim(1, 1, in_stride=1, out_stride=1)
+    dims = dimensions(plan, order, in_strides, out_strides, pair, placed, counted, include_pad)
+    inner_dim = Dim(1, 1, in_stride=1, out_stride=1)
     if len(dims) > 1 and not dims[-1].pooled and dims[-1].length <= SHORT and dims[-2].pooled:
         inner_dim = dims.pop()
     inner = inner_dim.length
-    _join_whole_axes(dims)
-    segment = _choose_modes(dims, inner)
-    # An axis folded to one result while fetching may lie anywhere: rows are taken in blocks
-    # along the last dimension, which had better be a long one.
-    outer = sorted(dims[:-1], key=lambda dim: dim.mode != FUSED or dim.out != 1)
-    dims[:-1] = outer
-    while True:
-        _choose_tiles(dims, inner, segment, width)
-        row = dims[-1]
-        # Windows so wide along several axes that no tile holds their padding: fold the widest
-        # while fetching, tap by tap.
-        wide = [dim for dim in dims if dim.mode in (ROWS, FLAT)]
-        widest = max(wide, key=lambda dim: dim.span / dim.length, default=row)
-        most = HUGE_TILE if widest.span > 2 * widest.length else MOST_SCRATCH
-        if not wide or _scratch(dims, inner, segment) * width <= most:
-            break
-        widest.mode = FUSED
-        if widest is row:
-            dims.append(_Dim(1, 1, in_stride=1, out_stride=1))
-
-    row_length = row.extent(row.tile, segment) * inner
-    split = row.mode == FLAT and row.stride == 2 and inner == 1
-    capacity = _scratch(dims, inner, segment)
-    if split:  # the driver makes its length even
-        capacity += capacity // row.extent(row.tile, segment)
-        row_length += 1
-    fused = prod(dim.kernel for dim in dims if dim.mode == FUSED)
-    pieces = row.kernel // max(segment, 1) + 1 if row.mode == SEGMENT else 1
-    passes = any(dim.mode == ROWS or (dim.mode == FLAT and dim.kernel > 1) for dim in dims)
-    flat = any(dim.mode == FLAT and dim.kernel > 1 for dim in dims)
+    join_whole_axes(dims)
+    row = dims[-1]
     if inner == 1:
         strided = row.in_stride != 1 and row.length > 1
     else:
         strided = inner_dim.in_stride != 1 or (row.in_stride != inner and row.length > 1)
-
+    segment = _choose_modes(dims, inner)
+    block = 0
+    if not strided and strips:
+        block = _strips(dims, inner, width)
+    if not block:
+        _fit_tiles(dims, inner, segment, width)
+    row = dims[-1]
+    row_length = row.extent(row.tile, segment) * inner
+    split = row.mode == FLAT and row.stride == 2 and inner == 1
+    capacity = _scratch(dims, inner, segment)
+    if block:
+        height = dims[-2].extent(dims[-2].tile, 0) if dims[-2].mode == FLAT else block
+        capacity = height * (row_length + split) + 2 * ROUND
+    elif split:  # the driver makes its length even
+        capacity += capacity // row.extent(row.tile, segment)
+    row_length += split
+    fused = prod(dim.kernel for dim in dims if dim.mode == FUSED)
+    pieces = row.kernel // max(segment, 1) + 1 if row.mode == SEGMENT else 1
+    passes = any(dim.mode == ROWS or (dim.mode == FLAT and dim.kernel > 1) for dim in dims)
+    flat = any(dim.mode == FLAT and dim.kernel > 1 for dim in dims)
     head = np.zeros(len(HEAD), np.int64)
     buffers = 1
     if passes or split or fused * pieces > CHUNK:
@@ -213,18 +209,37 @@ def schedule(
         "DIVISOR": divisor,
         "IDEMPOTENT": int(idempotent),
         "SPLIT_ROW": int(split),
+        "BLOCK": block,
+        "REFILL": int(row.mode == FLAT and row.kernel > 4),
+        "ROUND": ROUND,
+        "DEPTH": len(dims),
+        "FIRST_BYTES": first_bytes,
+        "AHEAD": 0,
+        "STREAM_BYTES": 0,
     }
+    if block and dims[-2].mode != FLAT:
+        column = dims[-2]
+        if (itemsize * prod(plan.shape) >= PREFETCHED and column.stride <= column.span):
+            values["AHEAD"] = max(1, AHEAD_BYTES // max(1, row_length * itemsize * min(column.stride, column.kernel)))
+        together = row.out_stride == inner and (inner == 1 or inner_dim.out_stride == 1)
+        if not placed and together and itemsize * prod(plan.shape) + out_itemsize * prod(plan.out_shape) > LARGEST_CACHE:
+            values["STREAM_BYTES"] = out_itemsize
+            values["LINE_BYTES"] = -(-block * row.tile * inner * out_itemsize // 8) * 8
     for name, value in values.items():
         head[CONSTANTS[name]] = value
-    table = np.zeros((len(dims), len(COLUMNS)), np.int64)
-    runs: list[tuple[int, int]] = []
+    table = np.zeros((len(dims), DIMS_WIDTH), np.int64)
+    found: list[tuple[int, int, int, int]] = []
     for line, dim in zip(table, dims, strict=True):
-        line[:] = (
+        if block:
+            its = spans(dim)
+        else:
+            its = [(*run, 0, 0) for run in dim.runs]
+        line[: len(COLUMNS)] = (
             dim.length, dim.out, dim.kernel, dim.stride, dim.dilation, dim.before,
             dim.in_stride, dim.out_stride, dim.place, dim.mode, dim.tile,
-            -(-dim.out // dim.tile), len(runs), len(runs) + len(dim.runs),
+            -(-dim.out // dim.tile), len(found), len(found) + len(its),
         )  # fmt: skip
-        runs += dim.runs
+        found += its
     tasks = prod(-(-dim.out // dim.tile) for dim in dims)
     reads = prod(
         dim.tile * min(dim.kernel, dim.length)
@@ -233,103 +248,82 @@ def schedule(
         for dim in dims
     )
     work = reads * inner + 2 * capacity * sum(dim.mode in (ROWS, FLAT) for dim in dims)
-    run_table = np.array(runs, np.int64).reshape(-1, 2)
-    return Schedule(table, head, run_table, tasks, strided, max(1, work))
+    span_table = np.array(found, np.int64).reshape(-1, len(SPANS))
+    scratch = 8 * (len(ENV) + (len(dims) + 21) * 8) + 192 + buffers * int(
+        head[CONSTANTS["CAP"]]
+    ) * width + int(head[CONSTANTS["LINE_BYTES"]]) + 8 * int(head[CONSTANTS["SIZE_COLS"]])
+    return Schedule(table, head, span_table, tasks, scratch, strided, block > 0, max(1, work))
 
 
-def _dimensions(
-    plan: Plan,
-    order: tuple[int, ...],
-    in_strides: tuple[int, ...],
-    out_strides: tuple[int, ...],
-    pair: int,
-    placed: bool,
-    counted: bool,
-    include_pad: bool,
-) -> list[_Dim]:
-    """The axes in memory order; unpooled neighbours that lie together become one."""
-    windows = dict(zip(plan.axes, plan.windows, strict=True))
-    places: dict[int, int] = {}
-    weight = 1
-    for axis in reversed(plan.axes):
-        places[axis] = weight
-        weight *= plan.shape[axis]
-    dims: list[_Dim] = []
-    for axis in order:
-        n = plan.shape[axis]
-        strides: dict[str, Any] = {"in_stride": in_strides[axis], "out_stride": out_strides[axis]}
-        w = windows.get(axis)
-        trivial = w is None or (w.kernel == w.stride == 1 and w.out == n and not w.before)
-        if w is None or (trivial and not placed):
-            dims.append(_Dim(n, n, **strides))
-        else:
-            dims.append(
-                _Dim(
-                    n,
-                    w.out,
-                    w.kernel,
-                    w.stride,
-                    w.dilation,
-                    w.before,
-                    place=places[axis],
-                    pooled=True,
-                    runs=w.runs(include_pad) if counted else (),
-                    **strides,
-                )
-            )
-    if pair > 1:
-        dims.append(_Dim(pair, pair, in_stride=1, out_stride=1))
-    merged: list[_Dim] = []
+def _fit_tiles(dims: list[Dim], inner: int, segment: int, width: int) -> None:
+    """Choose tiles for `npool.cpu.tiles`; the order of the dimensions may change."""
+    row = dims[-1]
+    # An axis folded to one result while fetching may lie anywhere: rows are taken in blocks
+    # along the last dimension, which had better be a long one.
+    outer = sorted(dims[:-1], key=lambda dim: dim.mode != FUSED or dim.out != 1)
+    dims[:-1] = outer
+    while True:
+        _choose_tiles(dims, inner, segment, width)
+        row = dims[-1]
+        # Windows so wide along several axes that no tile holds their padding: fold the widest
+        # while fetching, tap by tap.
+        wide = [dim for dim in dims if dim.mode in (ROWS, FLAT)]
+        widest = max(wide, key=lambda dim: dim.span / dim.length, default=row)
+        most = HUGE_TILE if widest.span > 2 * widest.length else MOST_SCRATCH
+        if not wide or _scratch(dims, inner, segment) * width <= most:
+            break
+        widest.mode = FUSED
+        if widest is row:
+            dims.append(Dim(1, 1, in_stride=1, out_stride=1))
+
+
+def _strips(dims: list[Dim], inner: int, width: int) -> int:
+    """Tile `dims` for `npool.cpu.strips`: rows a strip, or 0 if it cannot serve them."""
+    row = dims[-1]
+    if len(dims) == 1:
+        dims.insert(0, Dim(1, 1))
+    column, outer = dims[-2], dims[:-2]
+    taps = prod(dim.kernel for dim in dims[:-1] if dim.mode == FUSED)
+    if (
+        row.mode not in (PLAIN, FLAT)
+        or column.mode not in (PLAIN, FUSED, FLAT)
+        or any(dim.mode not in (PLAIN, FUSED) for dim in outer)
+        or taps > CHUNK
+        or any(dim.is_far_wider for dim in dims)
+    ):
+        if column.length == column.out == 1 and len(dims) == 2:
+            del dims[0]
+        return 0
     for dim in dims:
-        if not dim.pooled and dim.length == 1:
-            continue
-        last = merged[-1] if merged else None
-        if (
-            last is not None
-            and not last.pooled
-            and not dim.pooled
-            and last.in_stride == dim.in_stride * dim.length
-            and last.out_stride == dim.out_stride * dim.length
+        dim.tile = dim.out
+    for dim in outer:
+        dim.tile = 1
+    row_bytes = inner * width
+    # A row's scratch and its halves stay in L1.
+    while row.extent(row.tile, 0) * row_bytes > ROW_BYTES and row.tile > 1:
+        if row.tile * row.stride < 2 * row.halo:
+            break
+        row.tile = -(-row.tile // 2)
+    row_bytes *= row.extent(row.tile, 0)
+    if column.mode != FLAT:
+        column.tile = min(column.out, max(1, TASK_BYTES // row_bytes))
+        return min(column.tile, max(1, STRIP_BYTES // row_bytes))
+    while column.extent(column.tile, 0) * row_bytes > LARGE_TILE and column.tile > 1:
+        if column.tile * column.stride < 2 * column.halo and (
+            column.extent(column.tile, 0) * row_bytes <= HUGE_TILE
         ):
-            last.length *= dim.length
-            last.out = last.length
-            last.in_stride, last.out_stride = dim.in_stride, dim.out_stride
-        else:
-            merged.append(dim)
-    return merged or [_Dim(1, 1, in_stride=1, out_stride=1)]
+            break
+        column.tile = -(-column.tile // 2)
+    return 1
 
 
-def _join_whole_axes(dims: list[_Dim]) -> None:
-    """Make one dimension of neighbouring axes that one window covers whole (global pooling)."""
-
-    def whole(dim: _Dim) -> bool:
-        covers = dim.before <= 0 and dim.kernel >= dim.length
-        return dim.pooled and dim.out == 1 and dim.dilation == 1 and covers
-
-    while len(dims) > 1:
-        last, row = dims[-2], dims[-1]
-        if not (
-            whole(last)
-            and whole(row)
-            and last.in_stride == row.in_stride * row.length
-            and last.place == row.place * row.length
-        ):
-            return
-        dims.pop()
-        last.length *= row.length
-        last.kernel = last.length
-        last.in_stride, last.place = row.in_stride, row.place
-        if last.runs and row.runs:
-            last.runs = ((1, last.runs[0][1] * row.runs[0][1]),)
-
-
-def _choose_modes(dims: list[_Dim], inner: int) -> int:
+def _choose_modes(dims: list[Dim], inner: int) -> int:
     """Set each dimension's mode; return the segment length of the row, 0 if it has none."""
     row = dims[-1]
     segment = 0
     if row.pooled and row.is_far_wider:
         # Its padding does not fit any scratch: each tap is fetched as a row of its own.
-        dims.append(_Dim(1, 1, in_stride=1, out_stride=1))
+        dims.append(Dim(1, 1, in_stride=1, out_stride=1))
         row = dims[-1]
     if row.pooled:
         row.mode = FLAT
@@ -354,12 +348,12 @@ def _choose_modes(dims: list[_Dim], inner: int) -> int:
     return segment
 
 
-def _scratch(dims: list[_Dim], inner: int, segment: int) -> int:
+def _scratch(dims: list[Dim], inner: int, segment: int) -> int:
     """Elements of a tile in scratch."""
     return prod(dim.extent(dim.tile, segment) for dim in dims) * inner
 
 
-def _choose_tiles(dims: list[_Dim], inner: int, segment: int, width: int) -> None:
+def _choose_tiles(dims: list[Dim], inner: int, segment: int, width: int) -> None:
     """Halve the tile where that costs least until it fits its cache."""
     for dim in dims:
         dim.tile = dim.out
@@ -391,4 +385,4 @@ def _choose_tiles(dims: list[_Dim], inner: int, segment: int, width: int) -> Non
 
 def describe(dims: NDArray[np.int64]) -> list[dict[str, int]]:
     """The table as dictionaries, for people and documentation."""
-    return [dict(zip(COLUMNS, map(int, line), strict=True)) for line in dims]
+    return [dict(zip(COLUMNS, map(int, line), strict=False)) for line in dims]

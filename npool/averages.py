@@ -98,7 +98,9 @@ def _average(
             _add,
             0,
             None,
-            _quotient(rounding, low, high, real) if real else _rounded(_rounding(rounding), low, high),
+            _quotient(rounding, low, high, real)
+            if real
+            else _rounded(_rounding(rounding), low, high),
             accumulator=sums,
             result=result.name,
             counts_padding=True,
@@ -164,7 +166,11 @@ def _quotient(rounding: str, low: int, high: int, real: str) -> Callable[..., An
     most = 2**23 if real == "float32" else 2**52
     magic, one, zero = kind(1.5 * most), kind(1), kind(0)
     least, largest = kind(max(low, -most)), kind(min(high, most))
-    halves, nearest, towards_zero = rounding == "half_up", rounding == "half_even", rounding == "trunc"
+    halves, nearest, towards_zero = (
+        rounding == "half_up",
+        rounding == "half_even",
+        rounding == "trunc",
+    )
 
     def finish(total: Any, count: Any) -> Any:
         t, n = kind(total), kind(count)

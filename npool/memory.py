@@ -44,7 +44,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         return np.ndarray(shape, dtype, memory, _start(memory))
     memory = _taken(size + LINE)
     # All views of the result refer to this, and to nothing else that owns the memory.
-    owner = (ctypes.c_uint8 * memory.size).from_address(memory.ctypes.data)
+    owner: Any = (ctypes.c_uint8 * memory.size).from_address(memory.ctypes.data)
     weakref.finalize(owner, _give, memory).atexit = False
     return np.ndarray(shape, dtype, owner, _start(memory))
 

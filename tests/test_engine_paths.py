@@ -13,6 +13,7 @@ import pytest
 
 import npool
 from npool.cpu import engine
+from npool.cpu import schedule as laying
 from npool.cpu.schedule import CHUNK, CONSTANTS
 from npool.layout import empty_like_order
 from npool.operation import operation
@@ -235,6 +236,18 @@ def numbers(shape, seed=0):
     return np.random.default_rng(seed).integers(-9, 10, shape).astype(np.float32)
 
 
+@pytest.fixture(autouse=True, params=["strips", "tiles"])
+def driver(request, monkeypatch):
+    """Every case by either driver: strips where it can serve, and the general one."""
+    if request.param == "tiles":
+        monkeypatch.setattr(laying, "_strips", lambda *_: 0)
+    for cached in (laying.schedule, engine._prepared):
+        cached.cache_clear()
+    yield request.param
+    for cached in (laying.schedule, engine._prepared):
+        cached.cache_clear()
+
+
 def scheduled(c, x, reduce="max", return_indices=False):
     """The engine's own plan of the call."""
     op = operation(
@@ -257,17 +270,18 @@ def modes_of(laid):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_case_takes_the_path_it_is_there_for(name):
+def test_the_case_takes_the_path_it_is_there_for(name, driver):
     c = CASES[name]
     _, laid = scheduled(c, c.array(numbers(c.shape)))
+    assert not (laid.strips and driver == "tiles")
     *outer, row = modes_of(laid)
     assert row == c.row
     assert c.outer <= set(outer)
     assert head_of(laid, "INNER") == c.inner
     assert bool(head_of(laid, "STRIDED")) == laid.strided == c.strided
     cut = [grid > 1 for grid in column_of(laid, "GRID")]
-    assert sum(cut) >= c.tiled
-    if c.tiled:  # and the last tile is a smaller one
+    assert sum(cut) >= c.tiled or driver == "strips"
+    if c.tiled and driver == "tiles":  # and the last tile is a smaller one
         ragged = zip(column_of(laid, "OUT"), column_of(laid, "TILE"), strict=True)
         assert any(n % tile for n, tile in ragged)
     taps = math.prod(
@@ -280,13 +294,15 @@ def test_the_case_takes_the_path_it_is_there_for(name):
         assert (taps > CHUNK) == c.several_chunks
 
 
-def test_the_cases_cover_the_engine():
+def test_the_cases_cover_the_engine(driver):
     rows, outers, strided, inner, reached = set(), set(), set(), set(), set()
+    in_strips = set()
     for c in CASES.values():
         _, laid = scheduled(c, c.array(numbers(c.shape)))
         *outer, row = modes_of(laid)
         rows.add(row)
         outers |= set(outer)
+        in_strips |= {(outer[-1], row)} if laid.strips else set()
         if laid.strided:
             strided.add((row, head_of(laid, "INNER") > 1))
         if head_of(laid, "INNER") > 1:
@@ -299,7 +315,10 @@ def test_the_cases_cover_the_engine():
     assert strided == {
         ("PLAIN", False), ("FLAT", False), ("SEGMENT", False), ("FLAT", True), ("SEGMENT", True),
     }  # fmt: skip
-    assert reached == {"tiles of a tile"}
+    assert reached == {"tiles of a tile"} or driver == "strips"
+    columns = ("PLAIN", "FUSED", "FLAT")
+    wanted = {(column, row) for column in columns for row in ("PLAIN", "FLAT")}
+    assert in_strips == (wanted if driver == "strips" else set())
 
 
 # --- a reference, one tap at a time --------------------------------------------------------------

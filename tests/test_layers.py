@@ -48,7 +48,7 @@ PUBLIC = ("npool", "npool.geometry", "npool.reducers", "npool.testing")
 FRAMEWORKS = ("torch", "jax", "onnx", "onnxruntime", "scipy", "skimage", "cv2", "tinybrain")
 #: The core, from the bottom up: a module may import those that are in lines above its own.
 WORDS = ("npool.values", "npool.scalars")
-RULES = ("npool.geometry", "npool.threads", "npool.dtypes", "npool.layout")
+RULES = ("npool.geometry", "npool.threads", "npool.dtypes", "npool.layout", "npool.memory")
 VALUES = (*WORDS, *RULES, "npool.reducer", "npool.reducers", "npool.arrays", "npool.averages")
 
 #: The longest name that a module starts with decides. A name here stands for itself and all
@@ -62,10 +62,11 @@ MAY_IMPORT = {
     "npool.geometry": Room(("npool.values",), why="shape rules are integers: no numpy"),
     "npool.threads": Room(("npool.values",), why="a setting; the pool is the engine's"),
     "npool.dtypes": Room(("numpy", "npool.values"), ("ml_dtypes",)),
-    "npool.layout": Room(("numpy",)),
+    "npool.memory": Room(("numpy",)),
+    "npool.layout": Room(("numpy", "npool.memory")),
     "npool.reducer": Room(("numpy", *WORDS, "npool.dtypes"), why="the class, without the table"),
     "npool.reducers": Room(("numpy", *WORDS, "npool.dtypes", "npool.reducer"), why="words"),
-    "npool.arrays": Room(("numpy", "npool.values", "npool.dtypes", "npool.layout")),
+    "npool.arrays": Room(("numpy", "npool.values", "npool.dtypes", "npool.layout", "npool.memory")),
     "npool.averages": Room(("numpy", *WORDS, "npool.dtypes", "npool.reducers")),
     # The only way from the API to an engine is inside a call.
     "npool.operation": Room(("numpy", *VALUES), ("npool.cpu.engine",)),
@@ -247,7 +248,7 @@ def test_the_walk_sees_every_way_of_importing(tmp_path, monkeypatch):
 # --- kernels are written once ---------------------------------------------------------------------
 
 #: The loops and the driver; what they are bound to is in binding, instructions and interpreted.
-TEMPLATES = ("lanes", "parts", "tiles")
+TEMPLATES = ("lanes", "parts", "folds", "strips", "fetch", "tiles")
 #: Addresses and positions are int64, run-time numbers float64, whatever the array holds.
 OF_THE_ENGINE = {"int64", "float64"}
 

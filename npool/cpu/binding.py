@@ -29,8 +29,9 @@ from npool.reducers import Reducer
 if config.DISABLE_JIT:
     instructions: Any = interpreted
     emit: Any = interpreted
+    access: Any = interpreted
 else:
-    from npool.cpu import emit, instructions
+    from npool.cpu import access, emit, instructions
 
 __all__ = ["Loops", "driver", "gatherer", "loops", "storage"]
 
@@ -115,11 +116,11 @@ def driver(in_strips: bool) -> Any:
     with _lock:
         space: dict[str, Any] = {
             "__name__": lanes.__name__,
-            "get": instructions.get,
-            "put": instructions.put,
-            "prefetch": instructions.prefetch,
-            "stream": instructions.stream,
-            "fence": instructions.fence,
+            "get": access.get,
+            "put": access.put,
+            "prefetch": access.prefetch,
+            "stream": access.stream,
+            "fence": access.fence,
             **schedule.CONSTANTS,
         }
         for read, write, width in (
@@ -128,12 +129,12 @@ def driver(in_strips: bool) -> Any:
             ("work_of", "set_work", schedule.CONSTANTS["WORK_SIZE"]),
             ("listed", "set_list", schedule.CHUNK),
         ):
-            space[read], space[write] = instructions.table(width)
+            space[read], space[write] = access.table(width)
         for caller, template in (
             ("call_rows", lanes.rows), ("call_fill", lanes.fill),
             ("call_store", lanes.store), ("call_split", lanes.split), ("call_gather", lanes.gather),
         ):  # fmt: skip
-            space[caller] = instructions.caller(_arguments(template))
+            space[caller] = access.caller(_arguments(template))
         *parts_of, whole = _STRIPS if in_strips else _TILES
         for part in parts_of:
             function = types.FunctionType(part.__code__, space, part.__name__)
@@ -287,12 +288,12 @@ def _bind(
         combine=space["combine"],
         finish=space["finish"],
         identity=_identity(reducer, dtype, accumulator, held, keyed, placed),
-        count=accumulator if floating else np.dtype(np.int64),
+        counted=accumulator if floating else np.dtype(np.int64),
         placed=placed,
     )
     space = {"__name__": lanes.__name__, "fill_row": emit.fill_row(words),
              "finish_row": emit.finish_row(words), "split_row": emit.split_row(words)}  # fmt: skip
-    space |= {"prefetch": instructions.prefetch, "PIECE": 2048 // dtype.itemsize, "ITEM": dtype.itemsize}
+    space |= {"prefetch": access.prefetch, "PIECE": 2048 // dtype.itemsize, "ITEM": dtype.itemsize}
     source = {**space, "fold_row": emit.fold_row(words, True)}
     scratch = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}
     return Loops(

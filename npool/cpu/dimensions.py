@@ -1,4 +1,4 @@
-"""The dimensions of a call: its axes in memory order, the unpooled ones that can be joined joined."""
+"""The dimensions of a call: its axes in memory order, neighbours joined where they can be."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from typing import Any
 
 from npool.geometry import Plan
 
-__all__ = ["FLAT", "FUSED", "PLAIN", "ROWS", "SEGMENT", "Dim", "dimensions", "join_whole_axes", "spans"]
+__all__ = [
+    "FLAT",
+    "FUSED",
+    "PLAIN",
+    "ROWS",
+    "SEGMENT",
+    "Dim",
+    "dimensions",
+    "join_whole_axes",
+    "spans",
+]
 
 # How a dimension is treated. PLAIN: not pooled. FUSED: its taps are folded while rows are
 # fetched. ROWS and FLAT: fetched with its padding, then folded row by row, or at every
@@ -17,6 +27,8 @@ PLAIN, FUSED, ROWS, FLAT, SEGMENT = range(5)
 
 @dataclass(slots=True)
 class Dim:
+    """One dimension: how it is pooled, where it lies, and how it is cut into tiles."""
+
     length: int
     out: int
     kernel: int = 1

@@ -129,7 +129,13 @@ class _Emitter:
     def loop(self, n: Any, body: Callable[[Any], None], vector: bool = True) -> None:
         """Run `body` for 0 <= i < n; no access may depend on another index's."""
         if not vector:
-            self._run(_I64(0), n, body, ["llvm.loop.vectorize.width", 1], ["llvm.loop.interleave.count", 1])
+            self._run(
+                _I64(0),
+                n,
+                body,
+                ["llvm.loop.vectorize.width", 1],
+                ["llvm.loop.interleave.count", 1],
+            )
             return
         group = GROUP // min(part.itemsize for part in self.words.held)
         main = self.b.and_(n, _I64(-group))
@@ -157,7 +163,9 @@ class _Emitter:
             end = b.append_basic_block("done")
             branch = b.cbranch(b.icmp_signed("<", following, last), head, end)
             said = [
-                module.add_metadata([name, ir.Constant(ir.IntType(1 if type(v) is bool else 32), int(v))])
+                module.add_metadata(
+                    [name, ir.Constant(ir.IntType(1 if type(v) is bool else 32), int(v))]
+                )
                 for name, v in hints
             ]
             independent = module.add_metadata(["llvm.loop.parallel_accesses", self.group])
@@ -227,7 +235,9 @@ def fold_row(words: Words, from_source: bool) -> Any:
             if not from_source:
                 return e.take(bases[k], i)
             value = e.load(bases[k][0], i, words.source)
-            kind, lifted = e.call(words.lift, (_kind(words.source), numbers[0]), (value, numbers[1]))
+            kind, lifted = e.call(
+                words.lift, (_kind(words.source), numbers[0]), (value, numbers[1])
+            )
             if words.placed:
                 column = e.load(cols, i, np.dtype(np.int64))
                 place = e.b.add(places[k], column)
@@ -247,9 +257,7 @@ def fold_row(words: Words, from_source: bool) -> Any:
 
         e.choose(taps, rows)
 
-    return _word(
-        words, "dst cap at src o0 o1 o2 o3 cols p0 p1 p2 p3 params taps fresh n", emit
-    )
+    return _word(words, "dst cap at src o0 o1 o2 o3 cols p0 p1 p2 p3 params taps fresh n", emit)
 
 
 def fill_row(words: Words) -> Any:
@@ -279,8 +287,8 @@ def finish_row(words: Words) -> Any:
         step: Any, o1: Any, o2: Any, o3: Any, taps: Any, n: Any, count: Any, params: Any,
     ) -> None:  # fmt: skip
         numbers = e.params(params)
-        total = e.cast(types.int64, count, _kind(words.count))
-        given = (_tuple(words.held), _kind(words.count), numbers[0])
+        total = e.cast(types.int64, count, _kind(words.counted))
+        given = (_tuple(words.held), _kind(words.counted), numbers[0])
         targets = [
             e.b.add(base, e.b.mul(to, _I64(dtype.itemsize)))
             for base, dtype in zip((out, positions), words.results, strict=False)
@@ -291,7 +299,9 @@ def finish_row(words: Words) -> Any:
             value = e.tree([e.take(bases[k], i) for k in range(taps)])
             kind, results = e.call(words.finish, given, (value, total, numbers[1]))
             for k, (base, dtype) in enumerate(zip(targets, words.results, strict=True)):
-                e.store(base, j, dtype, e.cast(kind[k], e.b.extract_value(results, k), _kind(dtype)))
+                e.store(
+                    base, j, dtype, e.cast(kind[k], e.b.extract_value(results, k), _kind(dtype))
+                )
 
         def rows(taps: int) -> None:
             together = e.b.and_(
@@ -318,7 +328,11 @@ def split_row(words: Words) -> Any:
     """``even[i] = s[2 * i]; odd[i] = s[2 * i + 1]``."""
 
     def emit(e: _Emitter, dst: Any, cap: Any, even: Any, odd: Any, src: Any, n: Any) -> None:
-        evens, odds, base = e.parts(dst, cap, even), e.parts(dst, cap, odd), e.parts(src, cap, _I64(0))
+        evens, odds, base = (
+            e.parts(dst, cap, even),
+            e.parts(dst, cap, odd),
+            e.parts(src, cap, _I64(0)),
+        )
 
         def body(i: Any) -> None:
             twice = e.b.mul(i, _I64(2), flags=("nuw", "nsw"))

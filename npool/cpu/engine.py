@@ -114,7 +114,8 @@ def _prepared(
         plan, memory_order(plan.shape, in_strides),
         tuple([s // itemsize for s in in_strides]), tuple([s // out_itemsize for s in out_strides]),
         pair, reducer.idempotent, code.width, itemsize, out_itemsize,
-        code.first,        reducer.finish is not None and not placed, operation.include_pad, operation.divisor, placed,
+        code.first, reducer.finish is not None and not placed, operation.include_pad,
+        operation.divisor, placed,
     )  # fmt: skip
     params = np.array(reducer.params or (0.0,), np.float64)
     env = [

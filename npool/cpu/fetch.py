@@ -103,7 +103,15 @@ def fetch_block(env, dims, head, work, lists, at, pitch, m, offset, stride, plac
         if before > 0:
             call_fill(get(env, FILL), get(env, A), cap, to, pitch, before, m)
         if before + n < room * inner:
-            call_fill(get(env, FILL), get(env, A), cap, to + before + n, pitch, room * inner - before - n, m)
+            call_fill(
+                get(env, FILL),
+                get(env, A),
+                cap,
+                to + before + n,
+                pitch,
+                room * inner - before - n,
+                m,
+            )
         if pieces > 0:
             fold_source(
                 env,
@@ -280,5 +288,3 @@ def fold_source(
                 4,
             )
         done += k
-
-

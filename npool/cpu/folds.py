@@ -100,7 +100,9 @@ def flat_fold(env, head, lists, kernel, shift, total, leave):
     width = 1
     if get(head, IDEMPOTENT) == 1 or kernel <= 4:
         while 4 * width < kernel:
-            shifted(env, head, get(env, B), 0, width * shift, 4, True, total - (4 * width - 1) * shift)
+            shifted(
+                env, head, get(env, B), 0, width * shift, 4, True, total - (4 * width - 1) * shift
+            )
             swap(env, A, B)
             width *= 4
         if kernel > width:

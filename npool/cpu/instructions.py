@@ -15,27 +15,12 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
+from numba.core import config
 from numba.extending import intrinsic
 
 from npool import scalars
 
-__all__ = [
-    "DECODERS",
-    "ENCODERS",
-    "VOCABULARY",
-    "caller",
-    "caster",
-    "fence",
-    "get",
-    "jit",
-    "prefetch",
-    "put",
-    "select",
-    "stream",
-    "table",
-    "view",
-]
+__all__ = ["DECODERS", "ENCODERS", "VOCABULARY", "caster", "jit", "select", "view"]
 
 
 def jit(function: Callable[..., Any], entry: bool = False) -> Any:
@@ -184,152 +169,6 @@ def _pointer(typingctx: Any, a: Any) -> Any:
 def view(at, n, dtype):  # type: ignore[no-untyped-def]
     """The `n` elements of `dtype` at the address `at`, as an array."""
     return numba.carray(_pointer(at), (n,), dtype)
-
-
-def table(width: int) -> tuple[Any, Any]:
-    """``read(at, i, k)`` and ``write(at, i, k, value)`` of int64 tables of `width` columns."""
-    word = ir.IntType(64)
-
-    def place(builder: Any, args: Any) -> Any:
-        k = builder.add(builder.mul(args[1], word(width)), args[2])
-        return builder.gep(builder.inttoptr(args[0], word.as_pointer()), [k])
-
-    @intrinsic
-    def read(typingctx: Any, at: Any, i: Any, k: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.load(place(builder, args))
-
-        return types.int64(types.int64, types.int64, types.int64), codegen
-
-    @intrinsic
-    def write(typingctx: Any, at: Any, i: Any, k: Any, value: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            builder.store(args[3], place(builder, args))
-            return context.get_dummy_value()
-
-        return types.none(types.int64, types.int64, types.int64, types.int64), codegen
-
-    return read, write
-
-
-@intrinsic
-def get(typingctx: Any, at: Any, k: Any) -> Any:
-    """The int64 at place `k` behind an address."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word = ir.IntType(64)
-        return builder.load(builder.gep(builder.inttoptr(args[0], word.as_pointer()), [args[1]]))
-
-    return types.int64(types.int64, types.int64), codegen
-
-
-@intrinsic
-def put(typingctx: Any, at: Any, k: Any, value: Any) -> Any:
-    """Write an int64 to place `k` behind an address."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word = ir.IntType(64)
-        place = builder.gep(builder.inttoptr(args[0], word.as_pointer()), [args[1]])
-        builder.store(args[2], place)
-        return context.get_dummy_value()
-
-    return types.none(types.int64, types.int64, types.int64), codegen
-
-
-def caller(arguments: tuple[str, ...]) -> Any:
-    """An intrinsic that calls a compiled loop by address, as Numba itself would call it.
-
-    All `arguments` are int64 but `fresh`, a bool. An exception in the loop (there is none but
-    under NUMBA_BOUNDSCHECK) goes on in the caller.
-    """
-    kinds = tuple(types.boolean if name == "fresh" else types.int64 for name in arguments)
-
-    def typed(typingctx: Any, function: Any, *given: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            convention = context.call_conv
-            kind = convention.get_function_type(types.none, kinds)
-            pointer = builder.inttoptr(args[0], kind.as_pointer())
-            values = [
-                context.cast(builder, value, has, wants)
-                for value, has, wants in zip(args[1:], signature.args[1:], kinds, strict=True)
-            ]
-            status, _ = convention.call_function(builder, pointer, types.none, kinds, values)
-            with cgutils.if_unlikely(builder, status.is_error):
-                convention.return_status_propagate(builder, status)
-            return context.get_dummy_value()
-
-        return types.none(types.int64, *kinds), codegen
-
-    source = ", ".join(arguments)
-    space: dict[str, Any] = {"typed": typed}
-    # intrinsic() reads the names of the arguments off the function it is given.
-    exec(f"def call(typingctx, function, {source}):\n    return typed(typingctx, function)", space)
-    return intrinsic(space["call"])
-
-
-#: Bytes of a line of the cache, and of what `stream` writes at once.
-_LINE = 64
-
-
-@intrinsic
-def prefetch(typingctx: Any, at: Any, n: Any) -> Any:
-    """Ask for the `n` bytes from an address on, which will be read soon. Never faults."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word, flag = ir.IntType(64), ir.IntType(32)
-        pointer = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
-        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        with cgutils.for_range_slice(builder, word(0), args[1], word(_LINE), word) as (i, _):
-            where = builder.inttoptr(builder.add(args[0], i), pointer)
-            builder.call(ask, [where, flag(0), flag(3), flag(1)])  # read, into L1, data
-        return context.get_dummy_value()
-
-    return types.none(types.int64, types.int64), codegen
-
-
-@intrinsic
-def stream(typingctx: Any, dst: Any, src: Any, n: Any) -> Any:
-    """Copy `n` bytes past the caches, whole lines at a time; `fence` must follow."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word = ir.IntType(64)
-        lines = ir.VectorType(word, _LINE // 8)
-        dst, src, n = args
-        hint = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
-
-        def copied(first: Any, last: Any) -> None:
-            cgutils.raw_memcpy(
-                builder,
-                builder.inttoptr(builder.add(dst, first), ir.IntType(8).as_pointer()),
-                builder.inttoptr(builder.add(src, first), ir.IntType(8).as_pointer()),
-                builder.sub(last, first),
-                word(1),
-            )
-
-        head = builder.and_(builder.neg(dst), word(_LINE - 1))
-        head = builder.select(builder.icmp_signed("<", head, n), head, n)
-        copied(word(0), head)
-        body = builder.add(head, builder.and_(builder.sub(n, head), word(-_LINE)))
-        with cgutils.for_range_slice(builder, head, body, word(_LINE), word) as (i, _):
-            value = builder.load(builder.inttoptr(builder.add(src, i), lines.as_pointer()), align=1)
-            place = builder.inttoptr(builder.add(dst, i), lines.as_pointer())
-            builder.store(value, place, align=_LINE).set_metadata("nontemporal", hint)
-        copied(body, n)
-        return context.get_dummy_value()
-
-    return types.none(types.int64, types.int64, types.int64), codegen
-
-
-@intrinsic
-def fence(typingctx: Any) -> Any:
-    """Whatever was written before is seen before whatever is written after."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.fence("seq_cst")
-        return context.get_dummy_value()
-
-    return types.none(), codegen
 
 
 float_of_bits = intrinsic(_bitcast(types.uint32, types.float32))

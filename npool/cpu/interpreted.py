@@ -212,17 +212,13 @@ def finish_row(words: Words) -> Callable[..., None]:
         out: int, positions: int, to: int, across: int, src: int, cap: int, start: int, step: int,
         o1: int, o2: int, o3: int, taps: int, n: int, count: int, params: int,
     ) -> None:  # fmt: skip
-        total = count if words.count.kind in "iu" else words.count.type(count)
+        total = count if words.counted.kind in "iu" else words.counted.type(count)
         numbers = _params(words, params)
         for i in range(n):
             offsets = (0, o1, o2, o3)[:taps]
-            value = _tree(
-                words, [_Scratch(words, src, cap, start + o)[i * step] for o in offsets]
-            )
+            value = _tree(words, [_Scratch(words, src, cap, start + o)[i * step] for o in offsets])
             results = words.finish(value, total, numbers)
-            for base, dtype, result in zip(
-                (out, positions), words.results, results, strict=False
-            ):
+            for base, dtype, result in zip((out, positions), words.results, results, strict=False):
                 _Memory(base + (to + i * across) * dtype.itemsize, 1, dtype)[0] = result
 
     return finish

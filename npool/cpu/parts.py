@@ -28,7 +28,7 @@ class Words(NamedTuple):
     combine: Any
     finish: Any
     identity: tuple[Any, ...]
-    count: np.dtype[Any]
+    counted: np.dtype[Any]
     placed: bool
 
 

@@ -219,10 +219,16 @@ def schedule(
     }
     if block and dims[-2].mode != FLAT:
         column = dims[-2]
-        if (itemsize * prod(plan.shape) >= PREFETCHED and column.stride <= column.span):
-            values["AHEAD"] = max(1, AHEAD_BYTES // max(1, row_length * itemsize * min(column.stride, column.kernel)))
+        if itemsize * prod(plan.shape) >= PREFETCHED and column.stride <= column.span:
+            values["AHEAD"] = max(
+                1, AHEAD_BYTES // max(1, row_length * itemsize * min(column.stride, column.kernel))
+            )
         together = row.out_stride == inner and (inner == 1 or inner_dim.out_stride == 1)
-        if not placed and together and itemsize * prod(plan.shape) + out_itemsize * prod(plan.out_shape) > LARGEST_CACHE:
+        if (
+            not placed
+            and together
+            and itemsize * prod(plan.shape) + out_itemsize * prod(plan.out_shape) > LARGEST_CACHE
+        ):
             values["STREAM_BYTES"] = out_itemsize
             values["LINE_BYTES"] = -(-block * row.tile * inner * out_itemsize // 8) * 8
     for name, value in values.items():
@@ -249,9 +255,13 @@ def schedule(
     )
     work = reads * inner + 2 * capacity * sum(dim.mode in (ROWS, FLAT) for dim in dims)
     span_table = np.array(found, np.int64).reshape(-1, len(SPANS))
-    scratch = 8 * (len(ENV) + (len(dims) + 21) * 8) + 192 + buffers * int(
-        head[CONSTANTS["CAP"]]
-    ) * width + int(head[CONSTANTS["LINE_BYTES"]]) + 8 * int(head[CONSTANTS["SIZE_COLS"]])
+    scratch = (
+        8 * (len(ENV) + (len(dims) + 21) * 8)
+        + 192
+        + buffers * int(head[CONSTANTS["CAP"]]) * width
+        + int(head[CONSTANTS["LINE_BYTES"]])
+        + 8 * int(head[CONSTANTS["SIZE_COLS"]])
+    )
     return Schedule(table, head, span_table, tasks, scratch, strided, block > 0, max(1, work))
 
 

@@ -62,7 +62,9 @@ def strip_task(env, dims, head, spans, work, lists, task):
         for t in range(1, span(spans, s, INSIDE)):
             step = t * dim(dims, i, DILATION)
             for j in range(count):
-                set_list(lists, 3, t * count + j, listed(lists, 3, j) + step * dim(dims, i, IN_STRIDE))
+                set_list(
+                    lists, 3, t * count + j, listed(lists, 3, j) + step * dim(dims, i, IN_STRIDE)
+                )
                 set_list(lists, 4, t * count + j, listed(lists, 4, j) + step * dim(dims, i, PLACE))
         count *= span(spans, s, INSIDE)
     # The row: what of it lies inside, and the padding at its ends.
@@ -70,7 +72,11 @@ def strip_task(env, dims, head, spans, work, lists, task):
     left, pitch = work_of(work, row, START), n
     if dim(dims, row, MODE) == FLAT:
         left = left * dim(dims, row, STRIDE) - dim(dims, row, BEFORE)
-        pitch = (n - 1) * dim(dims, row, STRIDE) + (dim(dims, row, KERNEL) - 1) * dim(dims, row, DILATION) + 1
+        pitch = (
+            (n - 1) * dim(dims, row, STRIDE)
+            + (dim(dims, row, KERNEL) - 1) * dim(dims, row, DILATION)
+            + 1
+        )
     pitch += get(head, SPLIT_ROW) & pitch
     low, high = max(0, left), min(dim(dims, row, LENGTH), left + pitch)
     body = max(0, high - low) * inner
@@ -81,13 +87,18 @@ def strip_task(env, dims, head, spans, work, lists, task):
     # What is fetched starts on a line of the cache (of the first part, at least).
     a = kept + (64 - before * get(head, FIRST_BYTES) % 64) % 64
     put(env, A, a)
-    r, end = work_of(work, column, START), work_of(work, column, START) + work_of(work, column, SIZE)
+    r, end = (
+        work_of(work, column, START),
+        work_of(work, column, START) + work_of(work, column, SIZE),
+    )
     target += r * dim(dims, column, OUT_STRIDE)
     step = dim(dims, column, STRIDE)
     along, climb = dim(dims, column, IN_STRIDE), dim(dims, column, PLACE)
     if dim(dims, column, MODE) == FLAT:
         top = r * step - dim(dims, column, BEFORE)
-        height = (end - r - 1) * step + (dim(dims, column, KERNEL) - 1) * dim(dims, column, DILATION) + 1
+        height = (
+            (end - r - 1) * step + (dim(dims, column, KERNEL) - 1) * dim(dims, column, DILATION) + 1
+        )
         low, high = max(0, top), min(dim(dims, column, LENGTH), top + height)
         if count == 0 or body == 0 or high <= low:
             call_fill(get(env, FILL), a, cap, 0, pitch, pitch, height)
@@ -101,11 +112,19 @@ def strip_task(env, dims, head, spans, work, lists, task):
                 set_list(lists, 0, j, source + low * along + listed(lists, 3, j))
                 set_list(lists, 1, j, place + low * climb + listed(lists, 4, j))
             fold_rows(
-                env, get(env, SOURCE_ROWS), a, cap, over * pitch + before, pitch, get(env, X), lists,
-                along, climb, count, True, body, inside, 0, CHUNK,
+                env, get(env, SOURCE_ROWS), a, cap, over * pitch + before, pitch, get(env, X),
+                lists, along, climb, count, True, body, inside, 0, CHUNK,
             )  # fmt: skip
         total = height * pitch
-        flat_fold(env, head, lists, dim(dims, column, KERNEL), dim(dims, column, DILATION) * pitch, total, False)
+        flat_fold(
+            env,
+            head,
+            lists,
+            dim(dims, column, KERNEL),
+            dim(dims, column, DILATION) * pitch,
+            total,
+            False,
+        )
         strip_store(env, dims, head, spans, work, lists, r, end, target, above, pitch, step, total)
         put(env, A, kept)
         put(env, B, b)
@@ -158,7 +177,9 @@ def fill_ends(env, cap, at, pitch, before, body, m):
     if before > 0:
         call_fill(get(env, FILL), get(env, A), cap, at, pitch, before, m)
     if before + body < pitch:
-        call_fill(get(env, FILL), get(env, A), cap, at + before + body, pitch, pitch - before - body, m)
+        call_fill(
+            get(env, FILL), get(env, A), cap, at + before + body, pitch, pitch - before - body, m
+        )
 
 
 def strip_store(env, dims, head, spans, work, lists, r, end, target, above, pitch, climb, total):
@@ -191,7 +212,9 @@ def strip_store(env, dims, head, spans, work, lists, r, end, target, above, pitc
             at = work_of(work, row, START) + done
             s = span_of(spans, dims, row, at)
             n = min(work_of(work, row, SIZE) - done, span(spans, s, STOPS) - at)
-            count = get(head, DIVISOR) if get(head, COUNTED) == 2 else over * span(spans, s, DIVISORS)
+            count = (
+                get(head, DIVISOR) if get(head, COUNTED) == 2 else over * span(spans, s, DIVISORS)
+            )
             out, where, lift = get(env, VALUES), target + at * dim(dims, row, OUT_STRIDE), lift_out
             if get(head, STREAM_BYTES) > 0:
                 out, where, lift = get(env, LINE), 0, n * inner

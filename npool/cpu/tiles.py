@@ -26,7 +26,7 @@ def tiles(shared, dims, head, spans, scratch, first, last):
             start = q * dim(dims, i, TILE)
             size = min(dim(dims, i, TILE), dim(dims, i, OUT) - start)
             extent, mode = size, dim(dims, i, MODE)
-            if mode == ROWS or mode == FLAT:
+            if mode in (ROWS, FLAT):
                 span = (dim(dims, i, KERNEL) - 1) * dim(dims, i, DILATION) + 1
                 extent = (size - 1) * dim(dims, i, STRIDE) + span
             elif mode == SEGMENT:
@@ -80,7 +80,9 @@ def reduce_tile(env, dims, head, work, lists):
                 while done < k:
                     m = min(CHUNK, k - done)
                     for t in range(m):
-                        set_list(lists, 0, t, (o * extent + (done + t) * dim(dims, i, DILATION)) * inner)
+                        set_list(
+                            lists, 0, t, (o * extent + (done + t) * dim(dims, i, DILATION)) * inner
+                        )
                         set_list(lists, 1, t, 0)
                     fold_rows(
                         env,
@@ -110,10 +112,17 @@ def reduce_tile(env, dims, head, work, lists):
             leave = i == row and (dim(dims, i, STRIDE) <= 2 or get(head, INNER) > 1)
             flat_fold(env, head, lists, dim(dims, i, KERNEL), shift, total, leave)
             if i == row and get(head, SPLIT_ROW) == 1:
-                call_split(get(env, SPLIT), get(env, B), cap, 0, total // 2, get(env, A), total // 2)
+                call_split(
+                    get(env, SPLIT), get(env, B), cap, 0, total // 2, get(env, A), total // 2
+                )
                 swap(env, A, B)
                 for t in range(3):
-                    set_list(lists, 2, t, listed(lists, 2, t) // 2 + listed(lists, 2, t) % 2 * (total // 2))
+                    set_list(
+                        lists,
+                        2,
+                        t,
+                        listed(lists, 2, t) // 2 + listed(lists, 2, t) % 2 * (total // 2),
+                    )
                 set_work(work, row, EXTENT, extent // 2)
                 set_work(work, row, STEP, 1)
         elif mode == SEGMENT:
@@ -155,8 +164,9 @@ def reduce_tile(env, dims, head, work, lists):
                 )
                 # What is left over joins the first elements.
                 over = left - half * taps
-                if over > 0:
-                    s = half * taps * inner
+                while over > 0:
+                    s = (left - over) * inner
+                    joined = min(over, half)
                     call_rows(
                         get(env, SCRATCH_ROWS),
                         get(env, A),
@@ -178,11 +188,12 @@ def reduce_tile(env, dims, head, work, lists):
                         get(env, PARAMS),
                         1,
                         False,
-                        over * inner,
+                        joined * inner,
                         outer * size,
                         0,
                         4,
                     )
+                    over -= joined
                 left = half
 
 
@@ -203,7 +214,9 @@ def store_tile(env, dims, head, runs, work, lists):
         source, target, divisor = 0, 0, 1
         for i in range(column):
             at = work_of(work, i, START) + work_of(work, i, INDEX)
-            source = source * work_of(work, i, EXTENT) + work_of(work, i, INDEX) * work_of(work, i, STEP)
+            source = source * work_of(work, i, EXTENT) + work_of(work, i, INDEX) * work_of(
+                work, i, STEP
+            )
             target += at * dim(dims, i, OUT_STRIDE)
             divisor *= run_of(runs, dims, head, i, at)[1]
         begin = 0
@@ -215,7 +228,9 @@ def store_tile(env, dims, head, runs, work, lists):
                 at = work_of(work, column, START) + begin
                 stop, value = run_of(runs, dims, head, column, at)
                 m, above = min(m, stop - at), divisor * value
-                block = (source * work_of(work, column, EXTENT) + begin * work_of(work, column, STEP)) * pitch
+                block = (
+                    source * work_of(work, column, EXTENT) + begin * work_of(work, column, STEP)
+                ) * pitch
                 to += at * lift
             done = 0
             while done < work_of(work, row, SIZE):

@@ -112,9 +112,12 @@ LAID = (
 
 def schedules() -> str:
     """How `npool.cpu.schedule` lays out some calls on float32: modes and tiles, in memory order."""
+    from npool.cpu import dimensions
     from npool.cpu import schedule as laid
 
-    modes = {getattr(laid, name): name for name in ("PLAIN", "FUSED", "ROWS", "FLAT", "SEGMENT")}
+    modes = {
+        getattr(dimensions, name): name for name in ("PLAIN", "FUSED", "ROWS", "FLAT", "SEGMENT")
+    }
     rows = []
     for words, shape, kernel, stride, padding, axes, idempotent in LAID:
         plan = make_plan(shape, kernel, stride, padding, 1, False, axes)
@@ -123,15 +126,17 @@ def schedules() -> str:
         found = laid.schedule(
             plan, order,
             tuple(s // 4 for s in _strides(shape)), tuple(s // 4 for s in _strides(plan.out_shape)),
-            1, idempotent, 4, 4, False, False, 0, False,
+            1, idempotent, 4, 4, 4, 4, False, False, 0, False,
         )  # fmt: skip
         dims = laid.describe(found.dims)
         inner = int(found.head[laid.CONSTANTS["INNER"]])
         cell = " · ".join(f"{modes[dim['MODE']]} {dim['TILE']} of {dim['OUT']}" for dim in dims)
         if inner > 1:
             cell += f" · (inner {inner})"
-        rows.append([words, f"`{shape}`", cell, str(found.tasks)])
-    return table(["Call", "Shape", "Dimensions: mode, tile of outputs", "Tiles"], rows)
+        driver = "strips" if found.strips else "tiles"
+        rows.append([words, f"`{shape}`", driver, cell, str(found.tasks)])
+    headings = ["Call", "Shape", "Driver", "Dimensions: mode, tile of outputs", "Tiles"]
+    return table(headings, rows)
 
 
 def _strides(shape: Sequence[int]) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["empty"]
+__all__ = ["address", "empty"]
 
 #: Bytes of a line of the cache; of a result from which on it starts on one, and from which on
 #: its memory is used again; and of memory kept at most.
@@ -28,6 +28,15 @@ _free: deque[NDArray[np.uint8]] = deque()
 if hasattr(os, "register_at_fork"):
     # A child would copy every page of these at its first write.
     os.register_at_fork(after_in_child=_free.clear)
+
+
+def address(array: NDArray[Any]) -> int:
+    """Where the elements of an array start.
+
+    Not ``array.ctypes.data``, which takes a microsecond and imports a module the first time.
+    """
+    at: int = array.__array_interface__["data"][0]
+    return at
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -44,13 +53,13 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         return np.ndarray(shape, dtype, memory, _start(memory))
     memory = _taken(size + LINE)
     # All views of the result refer to this, and to nothing else that owns the memory.
-    owner: Any = (ctypes.c_uint8 * memory.size).from_address(memory.ctypes.data)
+    owner: Any = (ctypes.c_uint8 * memory.size).from_address(address(memory))
     weakref.finalize(owner, _give, memory).atexit = False
     return np.ndarray(shape, dtype, owner, _start(memory))
 
 
 def _start(memory: NDArray[np.uint8]) -> int:
-    return -int(memory.ctypes.data) % LINE
+    return -address(memory) % LINE
 
 
 def _taken(size: int) -> NDArray[np.uint8]:

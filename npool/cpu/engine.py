@@ -14,6 +14,7 @@ from npool.cpu import workers
 from npool.cpu.binding import driver, gatherer, loops
 from npool.cpu.schedule import CONSTANTS, Schedule, schedule
 from npool.layout import memory_order
+from npool.memory import address
 from npool.operation import Operation
 from npool.threads import get_num_threads
 
@@ -43,16 +44,16 @@ def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) 
     placed = len(outs) == 2
     laid, template, _, patient = _prepared(operation, x.strides, out.strides, x.dtype, out.dtype)
     env = template.copy()
-    env[0] = x.__array_interface__["data"][0]
-    env[1] = out.__array_interface__["data"][0]
+    env[0] = address(x)
+    env[1] = address(out)
     if placed:
-        env[2] = outs[1].__array_interface__["data"][0]
+        env[2] = address(outs[1])
     run, tasks, work = driver(laid.strips), laid.tasks, laid.task_work
-    tables = (env.ctypes.data, *laid.tables)
+    shared, (dims, head, spans) = address(env), laid.tables
 
     def part(first: int, last: int) -> None:
-        scratch = _scratch(laid.scratch)
-        run(*tables, scratch.ctypes.data, first, last)
+        _held, at = _scratch(laid.scratch)
+        run(shared, dims, head, spans, at, first, last)
 
     if tasks * work < SERIAL_WORK and not patient:
         part(0, tasks)
@@ -64,18 +65,19 @@ def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) 
         workers.run(part, tasks, chunk, threads)
         return
     flag = np.zeros(1, np.int64)
-    env[STOP] = flag.ctypes.data
+    env[STOP] = address(flag)
     workers.run(part, tasks, chunk, threads, lambda: flag.fill(1))
 
 
 _kept = threading.local()
 
 
-def _scratch(size: int) -> NDArray[np.uint8]:
-    """At least `size` bytes of this thread's own; up to `KEPT` of them are kept for next time."""
-    found: NDArray[np.uint8] | None = getattr(_kept, "scratch", None)
-    if found is None or found.size < size:
-        found = np.empty(size, np.uint8)
+def _scratch(size: int) -> tuple[NDArray[np.uint8], int]:
+    """At least `size` bytes of this thread's own, and their address; some are kept."""
+    found: tuple[NDArray[np.uint8], int] | None = getattr(_kept, "scratch", None)
+    if found is None or found[0].size < size:
+        memory = np.empty(size, np.uint8)
+        found = (memory, address(memory))
         if size <= KEPT:
             _kept.scratch = found
     return found
@@ -119,7 +121,7 @@ def _prepared(
     )  # fmt: skip
     params = np.array(reducer.params or (0.0,), np.float64)
     env = [
-        0, 0, 0, params.__array_interface__["data"][0],
+        0, 0, 0, address(params),
         code.source_rows, code.scratch_rows, code.fill, code.store,
         code.split, gatherer(itemsize) if laid.strided else 0, 0, 0, 0, 0, 0, 0,
     ]  # fmt: skip

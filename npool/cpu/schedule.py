@@ -26,6 +26,7 @@ from npool.cpu.dimensions import (
     spans,
 )
 from npool.geometry import Plan
+from npool.memory import address
 
 __all__ = ["COLUMNS", "CONSTANTS", "Schedule", "describe", "schedule"]
 
@@ -111,10 +112,8 @@ class Schedule:
     #: Rough number of scalar operations a tile.
     task_work: int
 
-    @property
-    def tables(self) -> tuple[int, int, int]:
-        """Addresses of the tables, in the order that a driver takes them."""
-        return self.dims.ctypes.data, self.head.ctypes.data, self.spans.ctypes.data
+    #: Addresses of the tables, in the order that a driver takes them.
+    tables: tuple[int, int, int]
 
 
 @lru_cache(maxsize=1024)
@@ -262,7 +261,10 @@ def schedule(
         + int(head[CONSTANTS["LINE_BYTES"]])
         + 8 * int(head[CONSTANTS["SIZE_COLS"]])
     )
-    return Schedule(table, head, span_table, tasks, scratch, strided, block > 0, max(1, work))
+    tables = (address(table), address(head), address(span_table))
+    return Schedule(
+        table, head, span_table, tasks, scratch, strided, block > 0, max(1, work), tables
+    )
 
 
 def _fit_tiles(dims: list[Dim], inner: int, segment: int, width: int) -> None:

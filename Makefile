@@ -35,7 +35,7 @@ check: $(VENV)/.with-test $(VENV)/.with-dev ## what to run before a commit: lint
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/python -m mypy
-	$(RUN)/python -m pytest -W error -n auto -m "not slow and not gpu" $(PYTEST_ARGS)
+	$(RUN)/python -m pytest -W error -n auto -m "not slow and not gpu" --hypothesis-profile=brief $(PYTEST_ARGS)
 
 lint: $(VENV)/.with-dev ## ruff: mistakes and format
 	$(RUN)/ruff check .

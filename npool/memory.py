@@ -1,15 +1,14 @@
 """Memory of results: on lines of the cache, and used again once a large result is gone.
 
 The system hands out fresh memory zeroed, page by page, at the first touch: for a large result
-that takes longer than pooling into it (docs/performance.md). So the memory of up to `KEPT`
-bytes of results that nobody holds any more is kept for the next ones.
+that takes longer than pooling into it (docs/performance.md). So the memory of the last
+results, up to `KEPT` bytes, is used again as soon as nobody holds them any more.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import weakref
+import sys
 from collections import deque
 from math import prod
 from typing import Any
@@ -23,11 +22,12 @@ __all__ = ["address", "empty"]
 #: its memory is used again; and of memory kept at most.
 LINE, LARGE, HUGE, KEPT = 64, 1 << 15, 1 << 20, 1 << 26
 
-# Appending and popping are atomic, and no lock is taken: results may die anywhere.
-_free: deque[NDArray[np.uint8]] = deque()
+# A block that nobody but this refers to is free: no finaliser tells, which Ctrl-C could hit.
+# Popping and appending are atomic, and a block is looked at only while it is in neither.
+_blocks: deque[NDArray[np.uint8]] = deque()
 if hasattr(os, "register_at_fork"):
     # A child would copy every page of these at its first write.
-    os.register_at_fork(after_in_child=_free.clear)
+    os.register_at_fork(after_in_child=_blocks.clear)
 
 
 def address(array: NDArray[Any]) -> int:
@@ -52,10 +52,14 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         memory = np.empty(size + LINE, np.uint8)
         return np.ndarray(shape, dtype, memory, _start(memory))
     memory = _taken(size + LINE)
-    # All views of the result refer to this, and to nothing else that owns the memory.
-    owner: Any = (ctypes.c_uint8 * memory.size).from_address(address(memory))
-    weakref.finalize(owner, _give, memory).atexit = False
-    return np.ndarray(shape, dtype, owner, _start(memory))
+    result: NDArray[Any] = np.ndarray(shape, dtype, memory, _start(memory))
+    _blocks.append(memory)
+    while sum(block.size for block in tuple(_blocks)) > KEPT + 2 * LINE:
+        try:
+            _blocks.popleft()
+        except IndexError:
+            break
+    return result
 
 
 def _start(memory: NDArray[np.uint8]) -> int:
@@ -63,23 +67,24 @@ def _start(memory: NDArray[np.uint8]) -> int:
 
 
 def _taken(size: int) -> NDArray[np.uint8]:
-    """Memory of `size` bytes or a little more, used before if there is any."""
-    for _ in range(len(_free)):
+    """Memory of `size` bytes or a little more, used before if there is any that is free."""
+    for _ in range(len(_blocks)):
         try:
-            memory = _free.popleft()
+            memory = _blocks.popleft()
         except IndexError:
             break
-        if size <= memory.size <= 2 * size:
+        # Views of a result refer to its memory, however they were made: NumPy sees to that.
+        if size <= memory.size <= 2 * size and sys.getrefcount(memory) == _UNSHARED:
             return memory
-        _free.append(memory)
+        _blocks.append(memory)
+        del memory
     return np.empty(size, np.uint8)
 
 
-def _give(memory: NDArray[np.uint8]) -> None:
-    """Keep `memory`, and as much of what was kept before as fits beside it."""
-    _free.append(memory)
-    while sum(kept.size for kept in tuple(_free)) > KEPT + 2 * LINE:
-        try:
-            _free.popleft()
-        except IndexError:
-            return
+def _references() -> int:
+    memory = np.empty(0, np.uint8)
+    return sys.getrefcount(memory)
+
+
+#: What `sys.getrefcount` says of what one local variable alone refers to.
+_UNSHARED = _references()

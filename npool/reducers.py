@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from npool.reducer import Reducer
-from npool.scalars import absolute, exp, isnan, log, maximum, minimum, power, select, sqrt
+from npool.scalars import absolute, divide, exp, isnan, log, maximum, minimum, power, select, sqrt
 from npool.values import number, shown
 
 __all__ = ["REDUCERS", "Reducer", "lp"]
@@ -59,7 +59,7 @@ def _first_min(a: Any, b: Any) -> Any:
 
 
 def _divide(a: Any, count: Any) -> Any:
-    return a / count
+    return divide(a, count)
 
 
 def _root_mean(a: Any, count: Any) -> Any:

@@ -11,7 +11,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["absolute", "exp", "isnan", "log", "maximum", "minimum", "power", "select", "sqrt"]
+__all__ = [
+    "absolute",
+    "divide",
+    "exp",
+    "isnan",
+    "log",
+    "maximum",
+    "minimum",
+    "power",
+    "select",
+    "sqrt",
+]
 
 
 def maximum(a: Any, b: Any) -> Any:
@@ -37,6 +48,13 @@ def isnan(a: Any) -> Any:
 def absolute(a: Any) -> Any:
     """``|a|`` in the type of `a`."""
     return -a if a < 0 else abs(a)
+
+
+def divide(a: Any, n: Any) -> Any:
+    """``a / n``, rounded correctly, for a number of taps `n` of the type of `a`."""
+    if n == 0:
+        return math.nan if a == 0 or a != a else math.copysign(math.inf, a)
+    return a / n
 
 
 def sqrt(a: Any) -> Any:

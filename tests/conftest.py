@@ -1,7 +1,8 @@
 """Hypothesis profiles: how many problems the property tests try.
 
 ``quick`` is the default. ``NPOOL_HYPOTHESIS=thorough`` (or ``--hypothesis-profile=thorough``) is
-what continuous integration runs, ``exhaustive`` is for a night. No deadline: the first problem of
+what continuous integration runs, ``exhaustive`` is for a night and
+``brief`` for `make check`. No deadline: the first problem of
 a kind compiles a kernel.
 """
 
@@ -18,6 +19,7 @@ _COMMON = {
 settings.register_profile(
     "quick", max_examples=100, derandomize=bool(os.environ.get("CI")), **_COMMON
 )
+settings.register_profile("brief", max_examples=20, derandomize=True, **_COMMON)
 settings.register_profile("thorough", max_examples=1_000, derandomize=True, **_COMMON)
 settings.register_profile("exhaustive", max_examples=20_000, derandomize=False, **_COMMON)
 settings.load_profile(os.environ.get("NPOOL_HYPOTHESIS", "quick"))

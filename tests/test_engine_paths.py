@@ -44,6 +44,10 @@ class Case:
     #: Dimensions that must be cut into several tiles.
     tiled: int = 0
     several_chunks: bool = False
+    #: Whether `npool.cpu.planes` can serve it.
+    planes: bool = False
+    #: Whether an unpooled axis becomes part of a pooled one.
+    joined: bool = False
 
     @property
     def arguments(self):
@@ -93,7 +97,7 @@ CASES = {
     "column of small windows": case((300, 40), 3, 2, 1, axes=(0,), row="PLAIN", outer={"FUSED"}),
     "column of gaps": case((301, 400), 2, 5, 1, axes=(0,), row="PLAIN", outer={"FUSED"}),
     "column of wide windows": case((700, 41), 45, 1, 22, axes=(0,), row="PLAIN", outer={"FLAT"}),
-    "column of wide steps": case((700, 50), 9, 2, 4, axes=(0,), row="PLAIN", outer={"FLAT"}),
+    "column of wide steps": case((700, 50), 19, 2, 9, axes=(0,), row="PLAIN", outer={"FLAT"}),
     "column of 100 rows": case(
         (700, 50), 100, 60, 33, axes=(0,), row="PLAIN", outer={"FUSED"}, several_chunks=True
     ),
@@ -109,7 +113,8 @@ CASES = {
     "2 by 2": case((3, 60, 80), (2, 2), outer={"FUSED"}),
     "3 by 3": case((3, 61, 83), (3, 3), 1, 1, outer={"FUSED"}),
     "3 by 3, stride 2": case((3, 61, 83), (3, 3), 2, 1, 1, True, outer={"FUSED"}),
-    "5 by 7": case((2, 90, 110), (5, 7), 1, ((2, 1), (0, 6)), outer={"FLAT"}),
+    "5 by 7": case((2, 90, 110), (5, 7), 1, ((2, 1), (0, 6)), outer={"FUSED"}),
+    "9 by 7": case((2, 90, 110), (9, 7), 1, ((2, 1), (0, 6)), outer={"FLAT"}),
     "31 by 31": case((120, 150), (31, 31), 1, 15, outer={"FLAT"}),
     "16 by 16 blocks": case((3, 160, 160), (16, 16), row="SEGMENT", outer={"FUSED"}),
     "16 by 64 blocks": case((163, 1300), (16, 64), row="SEGMENT", outer={"FUSED"}),
@@ -151,7 +156,21 @@ CASES = {
     "NCHW view of channels last": case(
         (2, 3, 40, 50), (3, 3), 1, 1, order=(0, 2, 3, 1), inner=3, outer={"FUSED"}
     ),
-    "axes named backwards": case((40, 50), (3, 5), (2, 1), (1, 2), axes=(1, 0), outer={"FLAT"}),
+    "axes named backwards": case((40, 50), (3, 5), (2, 1), (1, 2), axes=(1, 0), outer={"FUSED"}),
+    # small planes, all of a few at once
+    "planes of 7 by 7": case((700, 7, 7), (3, 3), 1, 1, planes=True),
+    "planes of lopsided padding": case(
+        (40, 9, 11), (4, 6), 1, ((0, 3), (5, 0)), planes=True, dilation=1
+    ),
+    "planes dilated": case((33, 12, 10), (3, 2), 1, ((2, 2), (3, 0)), (2, 3), planes=True),
+    "planes of 8 taps": case((50, 20, 20), (8, 8), 1, ((3, 4), (4, 3)), planes=True),
+    "rows of 13": case((900, 13), (5,), 1, 2, planes=True),
+    "one short row": case((30,), (3,), 1, 1, planes=True),
+    "volumes of 5": case((90, 5, 6, 4), (3, 5, 3), 1, (1, 2, 1), planes=True),
+    "one volume of four axes": case((5, 4, 3, 6), (3, 3, 3, 3), 1, 1, planes=True),
+    # tiled by their windows, so that planes are one
+    "many planes of pairs": case((300, 8, 8), (2, 2), outer={"FUSED"}, joined=True),
+    "rows of pairs": case((300, 12), (2,), joined=True),
     # strided rows
     "every third": case((20, 200), (3,), 1, 1, cut=(EVERY, THIRD), strided=True),
     "backwards": case((20, 200), (3, 4), 2, 1, cut=(EVERY, BACK), strided=True, outer={"FUSED"}),
@@ -240,7 +259,8 @@ def numbers(shape, seed=0):
 def driver(request, monkeypatch):
     """Every case by either driver: strips where it can serve, and the general one."""
     if request.param == "tiles":
-        monkeypatch.setattr(laying, "_strips", lambda *_: 0)
+        monkeypatch.setattr(laying, "fit_strips", lambda *_: 0)
+        monkeypatch.setattr(laying, "fit_planes", lambda *_: False)
     for cached in (laying.schedule, engine._prepared):
         cached.cache_clear()
     yield request.param
@@ -273,10 +293,15 @@ def modes_of(laid):
 def test_the_case_takes_the_path_it_is_there_for(name, driver):
     c = CASES[name]
     _, laid = scheduled(c, c.array(numbers(c.shape)))
-    assert not (laid.strips and driver == "tiles")
+    assert laid.driver == "tiles" or driver == "strips"
+    assert (laid.driver == "planes") == (c.planes and driver == "strips")
+    if laid.driver == "planes":
+        return
     *outer, row = modes_of(laid)
     assert row == c.row
     assert c.outer <= set(outer)
+    if c.joined:
+        assert max(column_of(laid, "LENGTH")) >= c.shape[0] * c.shape[1]
     assert head_of(laid, "INNER") == c.inner
     assert bool(head_of(laid, "STRIDED")) == laid.strided == c.strided
     cut = [grid > 1 for grid in column_of(laid, "GRID")]
@@ -299,10 +324,12 @@ def test_the_cases_cover_the_engine(driver):
     in_strips = set()
     for c in CASES.values():
         _, laid = scheduled(c, c.array(numbers(c.shape)))
+        if laid.driver == "planes":
+            continue
         *outer, row = modes_of(laid)
         rows.add(row)
         outers |= set(outer)
-        in_strips |= {(outer[-1], row)} if laid.strips else set()
+        in_strips |= {(outer[-1], row)} if laid.driver == "strips" else set()
         if laid.strided:
             strided.add((row, head_of(laid, "INNER") > 1))
         if head_of(laid, "INNER") > 1:

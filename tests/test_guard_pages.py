@@ -70,6 +70,10 @@ GEOMETRIES = [
     ((3, 37), (3,), 1, 1, 1, False, None),
     ((3, 37), (2,), 2, 0, 1, True, None),
     ((3, 38), (2,), 3, 1, 2, True, None),
+    ((3, 150), (3,), 1, 0, 1, False, None),
+    ((7, 150), (4,), 4, 0, 1, False, None),
+    ((6, 8, 12), (2, 2), 2, 0, 1, False, None),
+    ((60, 7, 7), (3, 3), 1, 1, 1, False, None),
     ((2, 130), (33,), 1, 16, 1, False, None),
     ((2, 135), (65,), 7, 20, 1, True, None),
     ((2, 700), (64,), 64, 0, 1, False, None),
@@ -148,14 +152,23 @@ def check_guarded(reduce, dtype):
 
 RUN = """
     import sys
+    from npool.cpu import schedule
     from test_guard_pages import check_guarded
+    if sys.argv[3] == "large":  # as if every array were past the caches
+        schedule.LARGEST_CACHE = schedule.PREFETCHED = 0
     check_guarded(sys.argv[1], sys.argv[2])
 """
+SIZES = [
+    *[(*reduction, "small") for reduction in REDUCTIONS],
+    *[(reduce, "float32", "large") for reduce in ("max", "positions", "avg")],
+    ("min", "uint8", "large"),
+    ("max", "float16", "large"),
+]
 
 
-@pytest.mark.parametrize(("reduce", "dtype"), REDUCTIONS)
-def test_nothing_beyond_an_array_is_touched(reduce, dtype):
-    status, out, err = run(RUN, reduce, dtype, timeout=300)
+@pytest.mark.parametrize(("reduce", "dtype", "size"), SIZES)
+def test_nothing_beyond_an_array_is_touched(reduce, dtype, size):
+    status, out, err = run(RUN, reduce, dtype, size, timeout=300)
     last = out.splitlines()[-1] if out else ""
     assert (status, last, err) == (0, "whole", ""), f"exit status {status} after: {last}\n{err}"
 

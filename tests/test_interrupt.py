@@ -36,6 +36,11 @@ INTERRUPTING = """
     npool.sum_pool(small, (4, 4))
     npool.max_pool(small, (4, 4), return_indices=True)
     npool.pool(small[:1, :2], (1, 1), reduce=SLOW)
+    # Both drivers, and strided rows: llvmlite loses an interrupt that comes while it compiles.
+    npool.sum_pool(one[:20, :2000], (1, 1000))
+    npool.max_pool(one[:20, :2000], (20, 1000), return_indices=True)
+    npool.max_pool(one[:20, :2000], (20, 1000))
+    npool.pool(one[:2, :2], (2, 2), reduce=SLOW)
     sent = []
 
     def kill():

@@ -62,6 +62,23 @@ def test_every_word_has_an_instruction():
     assert all(getattr(scalars, name) in instructions.VOCABULARY for name in scalars.__all__)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_divide_rounds_as_division_does(dtype):
+    rng = np.random.default_rng(0)
+    kind = np.dtype(dtype).type
+    a = np.concatenate([samples(dtype), rng.standard_normal(20_000).astype(dtype) * kind(1e3)])
+    # Integers, whose quotients lie near the middle of two neighbours or upon one.
+    a = np.concatenate([a, rng.integers(-(2**23), 2**23, 20_000).astype(dtype)])
+    a = a[(a == 0) | ~(np.abs(a) < np.finfo(dtype).tiny * 1e9)]
+    for n in (1, 2, 3, 4, 6, 7, 9, 25, 49, 961, 10_001, 2**23 - 1, -3, 0):
+        count = np.full(a.shape, n, dtype)
+        got = np.array(compiled("divide", 2)(a, count), dtype)
+        with np.errstate(all="ignore"):
+            assert np.array_equal(got, a / count, equal_nan=True), n
+        wanted = [scalars.divide(v, w) for v, w in zip(a[:40], count[:40], strict=True)]
+        assert np.array_equal(got[:40], np.array(wanted, dtype), equal_nan=True)
+
+
 @pytest.mark.parametrize("dtype", ["bool", *INTEGERS, *FLOATS])
 @pytest.mark.parametrize("word", ["maximum", "minimum"])
 def test_extremes(word, dtype):

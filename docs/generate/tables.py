@@ -126,15 +126,14 @@ def schedules() -> str:
         found = laid.schedule(
             plan, order,
             tuple(s // 4 for s in _strides(shape)), tuple(s // 4 for s in _strides(plan.out_shape)),
-            1, idempotent, 4, 4, 4, 4, False, False, 0, False,
+            1, idempotent, 4, 4, 4, 4, False, False, 0, False, True,
         )  # fmt: skip
         dims = laid.describe(found.dims)
         inner = int(found.head[laid.CONSTANTS["INNER"]])
         cell = " · ".join(f"{modes[dim['MODE']]} {dim['TILE']} of {dim['OUT']}" for dim in dims)
         if inner > 1:
             cell += f" · (inner {inner})"
-        driver = "strips" if found.strips else "tiles"
-        rows.append([words, f"`{shape}`", driver, cell, str(found.tasks)])
+        rows.append([words, f"`{shape}`", found.driver, cell, str(found.tasks)])
     headings = ["Call", "Shape", "Driver", "Dimensions: mode, tile of outputs", "Tiles"]
     return table(headings, rows)
 

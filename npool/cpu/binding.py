@@ -20,7 +20,18 @@ import numpy as np
 from numba import types as nb
 from numba.core import config
 
-from npool.cpu import cache, fetch, folds, interpreted, lanes, parts, schedule, strips, tiles
+from npool.cpu import (
+    cache,
+    fetch,
+    folds,
+    interpreted,
+    lanes,
+    parts,
+    planes,
+    schedule,
+    strips,
+    tiles,
+)
 from npool.cpu.digest import digest
 from npool.cpu.parts import Words
 from npool.dtypes import is_half
@@ -49,7 +60,8 @@ class _Misfit(ValueError):
 
 
 class Loops(NamedTuple):
-    """Addresses of a reducer's compiled loops, and bytes of an accumulator and its first part."""
+    """Addresses of a reducer's compiled loops, bytes of an accumulator and its first part,
+    and whether an accumulator is an element as it is stored."""
 
     source_rows: int
     scratch_rows: int
@@ -58,6 +70,9 @@ class Loops(NamedTuple):
     split: int
     width: int
     first: int
+    as_stored: bool
+    #: That of `npool.cpu.lanes.masked`, which few calls need: compiled when first asked for.
+    masked: Callable[[], int]
 
 
 def storage(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -109,10 +124,16 @@ _STRIPS = (
     strips.strips,
 )  # fmt: skip
 
+_DRIVERS = {
+    "tiles": _TILES,
+    "strips": _STRIPS,
+    "planes": (folds.begin, folds.stopped, folds.swap, planes.planes),
+}
+
 
 @memoised
-def driver(in_strips: bool) -> Any:
-    """The compiled `npool.cpu.strips.strips` or `npool.cpu.tiles.tiles`."""
+def driver(name: str) -> Any:
+    """The compiled driver of that name."""
     with _lock:
         space: dict[str, Any] = {
             "__name__": lanes.__name__,
@@ -133,9 +154,10 @@ def driver(in_strips: bool) -> Any:
         for caller, template in (
             ("call_rows", lanes.rows), ("call_fill", lanes.fill),
             ("call_store", lanes.store), ("call_split", lanes.split), ("call_gather", lanes.gather),
+            ("call_masked", lanes.masked),
         ):  # fmt: skip
             space[caller] = access.caller(_arguments(template))
-        *parts_of, whole = _STRIPS if in_strips else _TILES
+        *parts_of, whole = _DRIVERS[name]
         for part in parts_of:
             function = types.FunctionType(part.__code__, space, part.__name__)
             space[part.__name__] = instructions.jit(function)
@@ -296,6 +318,13 @@ def _bind(
     space |= {"prefetch": access.prefetch, "PIECE": 2048 // dtype.itemsize, "ITEM": dtype.itemsize}
     source = {**space, "fold_row": emit.fold_row(words, True)}
     scratch = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}
+
+    @memoised
+    def masked() -> int:
+        with _lock:
+            more = {**space, "masked_row": emit.masked_row(words)}
+            return _address(_compiled(lanes.masked, more, name))
+
     return Loops(
         _address(_compiled(lanes.rows, source, name and f"source-{name}")),
         _address(_compiled(lanes.rows, scratch, name and f"scratch-{name}")),
@@ -304,6 +333,12 @@ def _bind(
         _address(_compiled(lanes.split, space, name)),
         sum(part.itemsize for part in held),
         held[0].itemsize,
+        reducer.lift is None
+        and not placed
+        and held == [words.source]
+        and dtype.kind != "b"
+        and not is_half(dtype),
+        masked,
     )
 
 

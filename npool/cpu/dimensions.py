@@ -128,7 +128,32 @@ def dimensions(
             last.in_stride, last.out_stride = dim.in_stride, dim.out_stride
         else:
             merged.append(dim)
+    if not placed:
+        _join_tiled(merged)
     return merged or [Dim(1, 1, in_stride=1, out_stride=1)]
+
+
+def _join_tiled(dims: list[Dim]) -> None:
+    """Pool an axis that windows tile, none over an edge, along with the unpooled one before it."""
+    i = 1
+    while i < len(dims):
+        last, dim = dims[i - 1], dims[i]
+        if (
+            dim.pooled
+            and not last.pooled
+            and dim.before == 0
+            and dim.span <= dim.stride
+            and dim.length == dim.out * dim.stride
+            and len(dim.runs) <= 1
+            and last.in_stride == dim.in_stride * dim.length
+            and last.out_stride == dim.out_stride * dim.out
+        ):
+            dim.runs = tuple((stop * last.length, divisor) for stop, divisor in dim.runs)
+            dim.length *= last.length
+            dim.out *= last.length
+            del dims[i - 1]
+        else:
+            i += 1
 
 
 def join_whole_axes(dims: list[Dim]) -> None:

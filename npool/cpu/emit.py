@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 
 from npool.cpu.parts import Words
 
-__all__ = ["fill_row", "finish_row", "fold_row", "split_row"]
+__all__ = ["fill_row", "finish_row", "fold_row", "masked_row", "split_row"]
 
 _I64 = ir.IntType(64)
 #: Bytes of an accumulator's narrowest part that an unrolled step covers: two vectors of 64.
@@ -344,3 +344,42 @@ def split_row(words: Words) -> Any:
         e.loop(n, body)
 
     return _word(words, "dst cap even odd src n", emit)
+
+
+def masked_row(words: Words) -> Any:
+    """`fold_row` of scratch, where bit ``bit + k`` of ``masks[i]`` says whether tap `k` counts."""
+
+    def emit(
+        e: _Emitter, dst: Any, cap: Any, at: Any, src: Any, o0: Any, o1: Any, o2: Any, o3: Any,
+        masks: Any, bit: Any, taps: Any, fresh: Any, n: Any,
+    ) -> None:  # fmt: skip
+        byte = ir.IntType(8)
+        into, bases = e.parts(dst, cap, at), [e.parts(src, cap, o) for o in (o0, o1, o2, o3)]
+        bits = [e.b.shl(byte(1 << k), e.b.trunc(bit, byte)) for k in range(4)]
+        blank = [
+            e.context.get_constant(_kind(part), value.item())
+            for part, value in zip(words.held, words.identity, strict=True)
+        ]
+
+        def element(k: int, i: Any, mask: Any) -> Any:
+            inside = e.b.icmp_unsigned("!=", e.b.and_(mask, bits[k]), byte(0))
+            values = [
+                e.b.select(inside, e.load(at, i, part), other)
+                for at, part, other in zip(bases[k], words.held, blank, strict=True)
+            ]
+            return e.context.make_tuple(e.b, _tuple(words.held), values)
+
+        def rows(count: int) -> None:
+            def folded(i: Any) -> Any:
+                mask = e.load(masks, i, np.dtype(np.uint8))
+                return e.tree([element(k, i, mask) for k in range(count)])
+
+            with e.b.if_else(fresh) as (anew, more):
+                with anew:
+                    e.loop(n, lambda i: e.put(into, i, folded(i)))
+                with more:
+                    e.loop(n, lambda i: e.put(into, i, e.combine(e.take(into, i), folded(i))))
+
+        e.choose(taps, rows)
+
+    return _word(words, "dst cap at src o0 o1 o2 o3 masks bit taps fresh n", emit)

@@ -48,7 +48,7 @@ def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) 
     env[1] = address(out)
     if placed:
         env[2] = address(outs[1])
-    run, tasks, work = driver(laid.strips), laid.tasks, laid.task_work
+    run, tasks, work = driver(laid.driver), laid.tasks, laid.task_work
     shared, (dims, head, spans) = address(env), laid.tables
 
     def part(first: int, last: int) -> None:
@@ -117,14 +117,16 @@ def _prepared(
         tuple([s // itemsize for s in in_strides]), tuple([s // out_itemsize for s in out_strides]),
         pair, reducer.idempotent, code.width, itemsize, out_itemsize,
         code.first, reducer.finish is not None and not placed, operation.include_pad,
-        operation.divisor, placed,
+        operation.divisor, placed, code.as_stored,
     )  # fmt: skip
     params = np.array(reducer.params or (0.0,), np.float64)
     env = [
         0, 0, 0, address(params),
         code.source_rows, code.scratch_rows, code.fill, code.store,
-        code.split, gatherer(itemsize) if laid.strided else 0, 0, 0, 0, 0, 0, 0,
+        code.split, gatherer(itemsize) if laid.strided else 0, 0,
+        code.masked() if laid.driver == "planes" else 0, 0, 0, 0, 0, 0,
     ]  # fmt: skip
+    assert len(env) == CONSTANTS["ENV_SIZE"]
     functions = (reducer.combine, reducer.lift, reducer.finish)
     patient = any(f and not _module(f).startswith("npool.") for f in functions)
     return laid, np.array(env, np.int64), params, patient

@@ -121,6 +121,31 @@ def _unary(name: str) -> Any:
 sqrt = intrinsic(_unary("llvm.sqrt"))
 
 
+@intrinsic(prefer_literal=False)
+def divide(typingctx: Any, a: Any, n: Any) -> Any:
+    """``a / n``; of float32, by a reciprocal in float64.
+
+    Vectors are divided lane by lane (16 cycles for 16 lanes, docs/performance.md). A quotient
+    of a float32 and an integer below 2**24 lies further from the middle of two neighbours than
+    the two roundings in float64 move it, so rounding it to float32 gives what division gives.
+    """
+    kind = typingctx.unify_types(types.unliteral(a), types.unliteral(n))
+    kind = kind if isinstance(kind, types.Float) else types.float64
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        x, y = (
+            context.cast(builder, v, t, kind) for v, t in zip(args, signature.args, strict=True)
+        )
+        if kind != types.float32:
+            return builder.fdiv(x, y)
+        double = ir.DoubleType()
+        one = ir.Constant(double, 1.0)
+        inverse = builder.fdiv(one, builder.fpext(y, double))
+        return builder.fptrunc(builder.fmul(builder.fpext(x, double), inverse), ir.FloatType())
+
+    return kind(a, n), codegen
+
+
 @intrinsic
 def absolute(typingctx: Any, a: Any) -> Any:
     """``|a|`` in the type of `a`, as one instruction."""
@@ -200,6 +225,7 @@ VOCABULARY: dict[Any, Any] = {
     scalars.select: select,
     scalars.isnan: isnan,
     scalars.absolute: absolute,
+    scalars.divide: divide,
     scalars.sqrt: sqrt,
     scalars.exp: exp,
     scalars.log: log,

@@ -28,6 +28,7 @@ __all__ = [
     "fold_row",
     "get",
     "jit",
+    "masked_row",
     "prefetch",
     "put",
     "register",
@@ -234,6 +235,26 @@ def split_row(words: Words) -> Callable[..., None]:
             evens[i], odds[i] = base[2 * i], base[2 * i + 1]
 
     return split
+
+
+def masked_row(words: Words) -> Callable[..., None]:
+    """As `npool.cpu.emit.masked_row`."""
+
+    def fold(
+        dst: int, cap: int, at: int, src: int, o0: int, o1: int, o2: int, o3: int, masks: int,
+        bit: int, taps: int, fresh: bool, n: int,
+    ) -> None:  # fmt: skip
+        into, inside = _Scratch(words, dst, cap, at), _Memory(masks, n, np.dtype(np.uint8))
+        offsets = (o0, o1, o2, o3)[:taps]
+        for i in range(n):
+            values = [
+                _Scratch(words, src, cap, o)[i] if inside[i] >> (bit + k) & 1 else words.identity
+                for k, o in enumerate(offsets)
+            ]
+            value = _tree(words, values)
+            into[i] = value if fresh else words.combine(into[i], value)
+
+    return fold
 
 
 def _half(name: str) -> np.dtype[Any]:

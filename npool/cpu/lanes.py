@@ -122,6 +122,11 @@ def split(dst, cap, even, odd, src, n):
     split_row(dst, cap, even, odd, src, n)
 
 
+def masked(dst, cap, at, src, o0, o1, o2, o3, masks, bit, taps, fresh, n):
+    """Fold `taps` (1 to 4) rows of scratch, where bits of `masks` from `bit` on say which count."""
+    masked_row(dst, cap, at, src, o0, o1, o2, o3, masks, bit, taps, fresh, n)
+
+
 def gather(line, src, begin, stride, within, inner, n):
     """Copy a row whose elements lie `stride` (and `within`) apart to where they lie together."""
     d = cut_line(line, n)

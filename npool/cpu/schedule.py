@@ -25,10 +25,11 @@ from npool.cpu.dimensions import (
     join_whole_axes,
     spans,
 )
+from npool.cpu.tiling import CHUNK, fit_planes, fit_strips, fit_tiles, is_direct, scratch_size
 from npool.geometry import Plan
 from npool.memory import address
 
-__all__ = ["COLUMNS", "CONSTANTS", "Schedule", "describe", "schedule"]
+__all__ = ["CHUNK", "COLUMNS", "CONSTANTS", "Schedule", "describe", "schedule"]
 
 COLUMNS = (
     "LENGTH", "OUT", "KERNEL", "STRIDE", "DILATION", "BEFORE", "IN_STRIDE", "OUT_STRIDE",
@@ -37,12 +38,13 @@ COLUMNS = (
 HEAD = (
     "INNER", "IN_WITHIN", "OUT_WITHIN", "SEGMENT_LENGTH", "CAP", "ITEM_BYTES", "BUFFERS",
     "LINE_BYTES", "SIZE_COLS", "STRIDED", "COUNTED", "DIVISOR", "IDEMPOTENT", "SPLIT_ROW",
-    "BLOCK", "REFILL", "ROUND", "DEPTH", "FIRST_BYTES", "AHEAD", "STREAM_BYTES",
+    "BLOCK", "REFILL", "ROUND", "DEPTH", "FIRST_BYTES", "AHEAD", "STREAM_BYTES", "DIRECT",
+    "PLANE", "MASKS", "MASKS_EACH",
 )  # fmt: skip
 #: Addresses: of the arrays and compiled loops of a call, and of a thread's scratch.
 ENV = (
     "X", "VALUES", "POSITIONS", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "SPLIT",
-    "GATHER", "STOP", "A", "B", "C", "LINE", "COLS",
+    "GATHER", "STOP", "MASKED", "A", "B", "C", "LINE", "COLS",
 )  # fmt: skip
 SPANS = ("STOPS", "DIVISORS", "BASE", "INSIDE")
 #: What the driver notes of the tile at hand, by dimension: at most 8.
@@ -50,8 +52,6 @@ WORK = ("START", "SIZE", "EXTENT", "STEP", "INDEX", "TAP", "TAPS")
 
 #: Entries of a row of `dims`.
 DIMS_WIDTH = 16
-#: Rows folded before a partial result is set apart.
-CHUNK = 32
 #: What the templates know by name.
 CONSTANTS: dict[str, int] = {
     **{name: i for i, name in enumerate(COLUMNS)},
@@ -67,18 +67,12 @@ CONSTANTS: dict[str, int] = {
 
 #: A trailing unpooled axis of at most this many elements is pooled along with the axis before.
 SHORT = 32
-#: Scratch of a tile: what stays in L1, and in half of L2 where tiles overlap.
-SMALL_TILE, LARGE_TILE = 1 << 15, 1 << 18
-#: Bytes of scratch of a strip, of its row at most, and of all the rows that a task takes.
-STRIP_BYTES, ROW_BYTES, TASK_BYTES = 1 << 11, 9 << 10, 1 << 18
+#: Windows that an element lies in, up to which its rows are read that often.
+FEW = 8
 #: Elements that a split is rounded up to: what an unrolled step of bytes covers.
 ROUND = 128
-#: Past this a tile shrinks even where its windows overlap more than they advance.
-HUGE_TILE = 1 << 22
 #: Bytes of input from which on it is worth prefetching, and how far ahead.
 PREFETCHED, AHEAD_BYTES = 1 << 20, 1 << 13
-#: The most that a tile may take at all, in bytes.
-MOST_SCRATCH = 1 << 25
 
 
 def _largest_cache() -> int:
@@ -107,11 +101,13 @@ class Schedule:
     #: Bytes of scratch that a thread needs.
     scratch: int
     strided: bool
-    #: Whether `npool.cpu.strips` runs it, or else `npool.cpu.tiles`.
-    strips: bool
+    #: The driver: "planes", "strips" or "tiles", the templates of `npool.cpu`.
+    driver: str
     #: Rough number of scalar operations a tile.
     task_work: int
 
+    #: Which taps lie inside, for `npool.cpu.planes`.
+    masks: NDArray[np.uint8] | None
     #: Addresses of the tables, in the order that a driver takes them.
     tables: tuple[int, int, int]
 
@@ -132,6 +128,7 @@ def schedule(
     include_pad: bool,
     divisor: int,
     placed: bool,
+    as_stored: bool,
     strips: bool = True,
 ) -> Schedule:
     """Lay out one call.
@@ -154,8 +151,10 @@ def schedule(
         Whether padding counts in the divisor.
     divisor : int
         The caller's own divisor, or 0.
+    as_stored : bool
+        Whether an accumulator is an element of the input.
     strips : bool
-        Whether `npool.cpu.strips` may be chosen.
+        Whether another driver than `npool.cpu.tiles` may be chosen.
     """
     dims = dimensions(plan, order, in_strides, out_strides, pair, placed, counted, include_pad)
     inner_dim = Dim(1, 1, in_stride=1, out_stride=1)
@@ -168,16 +167,18 @@ def schedule(
         strided = row.in_stride != 1 and row.length > 1
     else:
         strided = inner_dim.in_stride != 1 or (row.in_stride != inner and row.length > 1)
+    if strips and inner == 1 and not strided and not placed and fit_planes(dims, width):
+        return _planes(dims, width, counted, divisor)
     segment = _choose_modes(dims, inner)
     block = 0
     if not strided and strips:
-        block = _strips(dims, inner, width)
+        block = fit_strips(dims, inner, width)
     if not block:
-        _fit_tiles(dims, inner, segment, width)
+        fit_tiles(dims, inner, segment, width)
     row = dims[-1]
     row_length = row.extent(row.tile, segment) * inner
     split = row.mode == FLAT and row.stride == 2 and inner == 1
-    capacity = _scratch(dims, inner, segment)
+    capacity = scratch_size(dims, inner, segment)
     if block:
         height = dims[-2].extent(dims[-2].tile, 0) if dims[-2].mode == FLAT else block
         capacity = height * (row_length + split) + 2 * ROUND
@@ -215,7 +216,11 @@ def schedule(
         "FIRST_BYTES": first_bytes,
         "AHEAD": 0,
         "STREAM_BYTES": 0,
+        "DIRECT": 0,
     }
+    if block and as_stored and is_direct(dims, split):
+        block = 1
+        values |= {"DIRECT": 1, "BLOCK": 1}
     if block and dims[-2].mode != FLAT:
         column = dims[-2]
         if itemsize * prod(plan.shape) >= PREFETCHED and column.stride <= column.span:
@@ -262,71 +267,51 @@ def schedule(
         + 8 * int(head[CONSTANTS["SIZE_COLS"]])
     )
     tables = (address(table), address(head), address(span_table))
+    driver = "strips" if block else "tiles"
     return Schedule(
-        table, head, span_table, tasks, scratch, strided, block > 0, max(1, work), tables
+        table, head, span_table, tasks, scratch, strided, driver, max(1, work), None, tables
     )
 
 
-def _fit_tiles(dims: list[Dim], inner: int, segment: int, width: int) -> None:
-    """Choose tiles for `npool.cpu.tiles`; the order of the dimensions may change."""
-    row = dims[-1]
-    # An axis folded to one result while fetching may lie anywhere: rows are taken in blocks
-    # along the last dimension, which had better be a long one.
-    outer = sorted(dims[:-1], key=lambda dim: dim.mode != FUSED or dim.out != 1)
-    dims[:-1] = outer
-    while True:
-        _choose_tiles(dims, inner, segment, width)
-        row = dims[-1]
-        # Windows so wide along several axes that no tile holds their padding: fold the widest
-        # while fetching, tap by tap.
-        wide = [dim for dim in dims if dim.mode in (ROWS, FLAT)]
-        widest = max(wide, key=lambda dim: dim.span / dim.length, default=row)
-        most = HUGE_TILE if widest.span > 2 * widest.length else MOST_SCRATCH
-        if not wide or _scratch(dims, inner, segment) * width <= most:
-            break
-        widest.mode = FUSED
-        if widest is row:
-            dims.append(Dim(1, 1, in_stride=1, out_stride=1))
-
-
-def _strips(dims: list[Dim], inner: int, width: int) -> int:
-    """Tile `dims` for `npool.cpu.strips`: rows a strip, or 0 if it cannot serve them."""
-    row = dims[-1]
-    if len(dims) == 1:
-        dims.insert(0, Dim(1, 1))
-    column, outer = dims[-2], dims[:-2]
-    taps = prod(dim.kernel for dim in dims[:-1] if dim.mode == FUSED)
-    if (
-        row.mode not in (PLAIN, FLAT)
-        or column.mode not in (PLAIN, FUSED, FLAT)
-        or any(dim.mode not in (PLAIN, FUSED) for dim in outer)
-        or taps > CHUNK
-        or any(dim.is_far_wider for dim in dims)
-    ):
-        if column.length == column.out == 1 and len(dims) == 2:
-            del dims[0]
-        return 0
-    for dim in dims:
-        dim.tile = dim.out
-    for dim in outer:
-        dim.tile = 1
-    row_bytes = inner * width
-    # A row's scratch and its halves stay in L1.
-    while row.extent(row.tile, 0) * row_bytes > ROW_BYTES and row.tile > 1:
-        if row.tile * row.stride < 2 * row.halo:
-            break
-        row.tile = -(-row.tile // 2)
-    row_bytes *= row.extent(row.tile, 0)
-    if column.mode != FLAT:
-        column.tile = min(column.out, max(1, TASK_BYTES // row_bytes))
-        return min(column.tile, max(1, STRIP_BYTES // row_bytes))
-    while column.extent(column.tile, 0) * row_bytes > LARGE_TILE and column.tile > 1:
-        if column.tile * column.stride < 2 * column.halo and (
-            column.extent(column.tile, 0) * row_bytes <= HUGE_TILE
-        ):
-            break
-        column.tile = -(-column.tile // 2)
-    return 1
+def _planes(dims: list[Dim], width: int, counted: bool, divisor: int) -> Schedule:
+    """The schedule of `npool.cpu.planes`."""
+    if dims[0].pooled:
+        dims = [Dim(1, 1), *dims]
+    inner_sizes = [prod(dim.length for dim in dims[i + 1 :]) for i in range(len(dims))]
+    size = inner_sizes[0]
+    room = max(
+        max(dim.before, dim.span - 1 - dim.before) * pitch
+        for dim, pitch in zip(dims[1:], inner_sizes[1:], strict=True)
+    )
+    room = -(-room // ROUND) * ROUND
+    length = dims[0].tile * size
+    masks = np.zeros((len(dims) - 1, length), np.uint8)
+    at = np.arange(length)
+    for bits, dim, pitch in zip(masks, dims[1:], inner_sizes[1:], strict=True):
+        for t in range(dim.kernel):
+            seen = at // pitch % dim.length + t * dim.dilation - dim.before
+            bits |= ((seen >= 0) & (seen < dim.length)).astype(np.uint8) << np.uint8(t)
+    head = np.zeros(len(HEAD), np.int64)
+    cap = length + 2 * room + ROUND
+    for name, value in {
+        "INNER": 1, "CAP": cap, "ITEM_BYTES": width, "BUFFERS": 2, "DEPTH": len(dims),
+        "COUNTED": (2 if divisor else 1) if counted else 0, "DIVISOR": divisor,
+        "ROUND": room, "PLANE": size, "MASKS": address(masks), "MASKS_EACH": length,
+    }.items():  # fmt: skip
+        head[CONSTANTS[name]] = value
+    table = np.zeros((len(dims), DIMS_WIDTH), np.int64)
+    for line, dim in zip(table, dims, strict=True):
+        line[: len(COLUMNS)] = (
+            dim.length, dim.out, dim.kernel, dim.stride, dim.dilation, dim.before,
+            dim.in_stride, dim.out_stride, dim.place, dim.mode, dim.tile, 1, 0, 1,
+        )  # fmt: skip
+    total = prod(dim.runs[0][1] for dim in dims if dim.runs)
+    span_table = np.array([(dims[0].out, total, 0, 0)], np.int64)
+    scratch = 8 * (len(ENV) + (len(dims) + 21) * 8) + 192 + 2 * cap * width
+    tasks = -(-dims[0].out // dims[0].tile)
+    tables = (address(table), address(head), address(span_table))
+    work = length * (2 + sum(dim.kernel for dim in dims[1:])) // 2
+    return Schedule(table, head, span_table, tasks, scratch, False, "planes", work, masks, tables)
 
 
 def _choose_modes(dims: list[Dim], inner: int) -> int:
@@ -349,7 +334,7 @@ def _choose_modes(dims: list[Dim], inner: int) -> int:
         if not dim.pooled:
             continue
         if dim.is_far_wider or (
-            overlap * dim.overlap <= 4 and not (short and dim.stride == 1 and dim.overlap > 1)
+            overlap * dim.overlap <= FEW and not (short and dim.stride == 1 and dim.overlap > 1)
         ):
             overlap *= dim.overlap
             dim.mode = FUSED
@@ -358,41 +343,6 @@ def _choose_modes(dims: list[Dim], inner: int) -> int:
         else:
             dim.mode = FLAT
     return segment
-
-
-def _scratch(dims: list[Dim], inner: int, segment: int) -> int:
-    """Elements of a tile in scratch."""
-    return prod(dim.extent(dim.tile, segment) for dim in dims) * inner
-
-
-def _choose_tiles(dims: list[Dim], inner: int, segment: int, width: int) -> None:
-    """Halve the tile where that costs least until it fits its cache."""
-    for dim in dims:
-        dim.tile = dim.out
-    budget = (
-        LARGE_TILE if any(d.halo >= 4 for d in dims[:-1]) or dims[-1].halo >= 64 else SMALL_TILE
-    )
-
-    def size() -> int:
-        return _scratch(dims, inner, segment) * width
-
-    while size() > budget:
-        best, best_ratio = None, 0.0
-        for i, dim in enumerate(dims):
-            if dim.tile == 1:
-                continue
-            advance = dim.tile * dim.stride
-            if advance < dim.halo and size() <= HUGE_TILE:
-                continue
-            # What a cut costs is the halo read twice. Long rows stream best: they count less.
-            ratio = advance / dim.halo if dim.halo else float("inf")
-            if i == len(dims) - 1:
-                ratio = ratio / 16 if dim.halo else 1e9
-            if ratio > best_ratio:
-                best, best_ratio = dim, ratio
-        if best is None:
-            break
-        best.tile = -(-best.tile // 2)
 
 
 def describe(dims: NDArray[np.int64]) -> list[dict[str, int]]:

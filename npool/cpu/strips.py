@@ -149,7 +149,9 @@ def strip_task(env, dims, head, spans, work, lists, task):
             lead = max(0, inside - step) * count
         while r < stop:
             m = min(get(head, BLOCK), stop - r)
-            if taps == 0 or body == 0:
+            if get(head, DIRECT) == 1:
+                put(env, A, get(env, X) + listed(lists, 0, 0) * get(head, FIRST_BYTES))
+            elif taps == 0 or body == 0:
                 call_fill(get(env, FILL), a, cap, 0, pitch, pitch, m)
             else:
                 if get(head, REFILL) == 1:

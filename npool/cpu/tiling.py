@@ -1,0 +1,164 @@
+"""How large tiles are: what stays in which cache, and where to cut."""
+
+from __future__ import annotations
+
+from math import prod
+
+from npool.cpu.dimensions import FLAT, FUSED, PLAIN, ROWS, Dim
+
+__all__ = [
+    "CHUNK", "fit_planes", "fit_strips", "fit_tiles", "is_direct",
+    "scratch_size",
+]  # fmt: skip
+
+#: Rows folded before a partial result is set apart.
+CHUNK = 32
+#: Scratch of a tile: what stays in L1, and in half of L2 where tiles overlap.
+SMALL_TILE, LARGE_TILE = 1 << 15, 1 << 18
+#: Bytes of scratch of a strip, of its row at most, and of all the rows that a task takes.
+STRIP_BYTES, ROW_BYTES, TASK_BYTES = 1 << 11, 9 << 10, 1 << 18
+#: Planes of rows of at most so many elements are folded flat, as many as take so many bytes.
+PLANE_ROW, PLANE_BYTES = 64, 1 << 13
+#: Past this a tile shrinks even where its windows overlap more than they advance.
+HUGE_TILE = 1 << 22
+#: The most that a tile may take at all, in bytes.
+MOST_SCRATCH = 1 << 25
+
+
+def scratch_size(dims: list[Dim], inner: int, segment: int) -> int:
+    """Elements of a tile in scratch."""
+    return prod(dim.extent(dim.tile, segment) for dim in dims) * inner
+
+
+def fit_planes(dims: list[Dim], width: int) -> bool:
+    """Tile `dims` for `npool.cpu.planes`, if it can serve them."""
+    if dims[0].pooled:
+        dims = [Dim(1, 1), *dims]
+    size, most = 1, 0
+    for dim in reversed(dims[1:]):
+        most = max(most, dim.before * size, (dim.span - 1 - dim.before) * size)
+        if not (
+            dim.pooled and dim.stride == 1 and dim.out == dim.length and 1 < dim.kernel <= 8
+            and dim.in_stride == dim.out_stride == size and len(dim.runs) <= 1
+            and dim.before >= 0
+        ):  # fmt: skip
+            return False
+        size *= dim.length
+    first = dims[0]
+    if (
+        len(dims) == 1
+        or dims[-1].length > PLANE_ROW
+        or (first.length > 1 and not first.in_stride == first.out_stride == size)
+        or max(size, most) * width > 4 * PLANE_BYTES
+    ):
+        return False
+    first.tile = min(first.out, max(1, PLANE_BYTES // (size * width)))
+    return True
+
+
+def is_direct(dims: list[Dim], split: bool) -> bool:
+    """Whether rows can be folded where they lie: one tap a row, no padding, one pass."""
+    row = dims[-1]
+
+    def inside(dim: Dim) -> bool:
+        return dim.before == 0 and (dim.out - 1) * dim.stride + dim.span <= dim.length
+
+    return (
+        row.mode == FLAT
+        and row.kernel <= 4
+        and not split
+        and all(map(inside, dims))
+        and all(dim.mode in (PLAIN, FUSED) and dim.kernel == 1 for dim in dims[:-1])
+    )
+
+
+def fit_tiles(dims: list[Dim], inner: int, segment: int, width: int) -> None:
+    """Choose tiles for `npool.cpu.tiles`; the order of the dimensions may change."""
+    row = dims[-1]
+    # An axis folded to one result while fetching may lie anywhere: rows are taken in blocks
+    # along the last dimension, which had better be a long one.
+    outer = sorted(dims[:-1], key=lambda dim: dim.mode != FUSED or dim.out != 1)
+    dims[:-1] = outer
+    while True:
+        _choose_tiles(dims, inner, segment, width)
+        row = dims[-1]
+        # Windows so wide along several axes that no tile holds their padding: fold the widest
+        # while fetching, tap by tap.
+        wide = [dim for dim in dims if dim.mode in (ROWS, FLAT)]
+        widest = max(wide, key=lambda dim: dim.span / dim.length, default=row)
+        most = HUGE_TILE if widest.span > 2 * widest.length else MOST_SCRATCH
+        if not wide or scratch_size(dims, inner, segment) * width <= most:
+            break
+        widest.mode = FUSED
+        if widest is row:
+            dims.append(Dim(1, 1, in_stride=1, out_stride=1))
+
+
+def _choose_tiles(dims: list[Dim], inner: int, segment: int, width: int) -> None:
+    """Halve the tile where that costs least until it fits its cache."""
+    for dim in dims:
+        dim.tile = dim.out
+    budget = (
+        LARGE_TILE if any(d.halo >= 4 for d in dims[:-1]) or dims[-1].halo >= 64 else SMALL_TILE
+    )
+
+    def size() -> int:
+        return scratch_size(dims, inner, segment) * width
+
+    while size() > budget:
+        best, best_ratio = None, 0.0
+        for i, dim in enumerate(dims):
+            if dim.tile == 1:
+                continue
+            advance = dim.tile * dim.stride
+            if advance < dim.halo and size() <= HUGE_TILE:
+                continue
+            # What a cut costs is the halo read twice. Long rows stream best: they count less.
+            ratio = advance / dim.halo if dim.halo else float("inf")
+            if i == len(dims) - 1:
+                ratio = ratio / 16 if dim.halo else 1e9
+            if ratio > best_ratio:
+                best, best_ratio = dim, ratio
+        if best is None:
+            break
+        best.tile = -(-best.tile // 2)
+
+
+def fit_strips(dims: list[Dim], inner: int, width: int) -> int:
+    """Tile `dims` for `npool.cpu.strips`: rows a strip, or 0 if it cannot serve them."""
+    row = dims[-1]
+    if len(dims) == 1:
+        dims.insert(0, Dim(1, 1))
+    column, outer = dims[-2], dims[:-2]
+    taps = prod(dim.kernel for dim in dims[:-1] if dim.mode == FUSED)
+    if (
+        row.mode not in (PLAIN, FLAT)
+        or column.mode not in (PLAIN, FUSED, FLAT)
+        or any(dim.mode not in (PLAIN, FUSED) for dim in outer)
+        or taps > CHUNK
+        or any(dim.is_far_wider for dim in dims)
+    ):
+        if column.length == column.out == 1 and len(dims) == 2:
+            del dims[0]
+        return 0
+    for dim in dims:
+        dim.tile = dim.out
+    for dim in outer:
+        dim.tile = 1
+    row_bytes = inner * width
+    # A row's scratch and its halves stay in L1.
+    while row.extent(row.tile, 0) * row_bytes > ROW_BYTES and row.tile > 1:
+        if row.tile * row.stride < 2 * row.halo:
+            break
+        row.tile = -(-row.tile // 2)
+    row_bytes *= row.extent(row.tile, 0)
+    if column.mode != FLAT:
+        column.tile = min(column.out, max(1, TASK_BYTES // row_bytes))
+        return min(column.tile, max(1, STRIP_BYTES // row_bytes))
+    while column.extent(column.tile, 0) * row_bytes > LARGE_TILE and column.tile > 1:
+        if column.tile * column.stride < 2 * column.halo and (
+            column.extent(column.tile, 0) * row_bytes <= HUGE_TILE
+        ):
+            break
+        column.tile = -(-column.tile // 2)
+    return 1

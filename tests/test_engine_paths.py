@@ -121,7 +121,7 @@ CASES = {
     "40 by 300 blocks": case(
         (163, 1300), (40, 300), row="SEGMENT", outer={"FUSED"}, several_chunks=True
     ),
-    "short rows": case((50, 20, 20), (3, 3), 1, 1, outer={"FLAT"}),
+    "short rows": case((50, 20, 20), (3, 3), 1, 1, outer={"FLAT"}, planes=True),
     "short rows, stride 2": case((50, 21, 21), (3, 3), 2, 1, outer={"FUSED"}),
     "rows of one": case((30, 40, 1), (3, 1), 2, 1, outer={"FUSED"}),
     "planes in many tiles": case((700, 2100), (3, 3), 1, 1, outer={"FUSED"}, tiled=1),

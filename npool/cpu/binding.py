@@ -8,51 +8,23 @@ code refers to.
 
 from __future__ import annotations
 
-import os
 import re
-import threading
 import types
 from collections.abc import Callable
 from functools import cache as memoised
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types as nb
 from numba.core import config
 
-from npool.cpu import (
-    cache,
-    fetch,
-    folds,
-    interpreted,
-    lanes,
-    parts,
-    planes,
-    schedule,
-    strips,
-    tiles,
-)
+from npool.cpu import lanes, parts
+from npool.cpu.compiling import access, address_of, compiled, emit, instructions, lock
 from npool.cpu.digest import digest
 from npool.cpu.parts import Words
 from npool.dtypes import is_half
 from npool.reducers import Reducer
 
-if config.DISABLE_JIT:
-    instructions: Any = interpreted
-    emit: Any = interpreted
-    access: Any = interpreted
-else:
-    from npool.cpu import access, emit, instructions
-
-__all__ = ["Loops", "driver", "gatherer", "loops", "storage"]
-
-_lock = threading.RLock()
-if hasattr(os, "register_at_fork"):
-    # As for Numba's own lock (npool.cpu.workers): a child must not inherit this one taken.
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-    )
-_I = nb.int64
+__all__ = ["Loops", "loops", "storage"]
 
 
 class _Misfit(ValueError):
@@ -82,112 +54,6 @@ def storage(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.uint16) if is_half(dtype) else dtype
 
 
-def _compiled(template: Callable[..., Any], space: dict[str, Any], name: str | None) -> Any:
-    """`template` bound in `space` and compiled for integer arguments; `name`, for the cache."""
-    function = types.FunctionType(template.__code__, space, template.__name__)
-    function.__qualname__ = f"{template.__name__}-{name}" if name else template.__name__
-    dispatcher = instructions.jit(function)
-    if config.DISABLE_JIT:
-        return dispatcher
-    if name is not None:
-        cache.attach(dispatcher)
-    flags = [nb.boolean if a == "fresh" else _I for a in _arguments(template)]
-    dispatcher.compile(nb.none(*flags))
-    return dispatcher
-
-
-def _arguments(template: Callable[..., Any]) -> tuple[str, ...]:
-    code = template.__code__
-    return code.co_varnames[: code.co_argcount]
-
-
-_kept: list[Any] = []  # machine code lives as long as its dispatcher
-
-
-def _address(dispatcher: Any) -> int:
-    """Where the machine code of a dispatcher compiled for one signature starts."""
-    if config.DISABLE_JIT:
-        return interpreted.register(dispatcher)
-    (result,) = dispatcher.overloads.values()
-    _kept.append(dispatcher)
-    return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
-
-
-_SHARED = (folds.begin, folds.stopped, folds.swap, folds.fold_rows, folds.shifted, folds.flat_fold)
-_TILES = (
-    *_SHARED, tiles.advance, fetch.locate, fetch.fold_source, fetch.fetch_block, fetch.fetch_tile,
-    tiles.reduce_tile, tiles.run_of, tiles.store_tile, tiles.tiles,
-)  # fmt: skip
-_STRIPS = (
-    *_SHARED, strips.span_of, strips.fill_ends, strips.strip_stream,
-    strips.strip_store, strips.strip_task,
-    strips.strips,
-)  # fmt: skip
-
-_DRIVERS = {
-    "tiles": _TILES,
-    "strips": _STRIPS,
-    "planes": (folds.begin, folds.stopped, folds.swap, planes.planes),
-}
-
-
-@memoised
-def driver(name: str) -> Any:
-    """The compiled driver of that name."""
-    with _lock:
-        space: dict[str, Any] = {
-            "__name__": lanes.__name__,
-            "get": access.get,
-            "put": access.put,
-            "prefetch": access.prefetch,
-            "stream": access.stream,
-            "fence": access.fence,
-            **schedule.CONSTANTS,
-        }
-        for read, write, width in (
-            ("dim", "", schedule.DIMS_WIDTH),
-            ("span", "", len(schedule.SPANS)),
-            ("work_of", "set_work", schedule.CONSTANTS["WORK_SIZE"]),
-            ("listed", "set_list", schedule.CHUNK),
-        ):
-            space[read], space[write] = access.table(width)
-        for caller, template in (
-            ("call_rows", lanes.rows), ("call_fill", lanes.fill),
-            ("call_store", lanes.store), ("call_split", lanes.split), ("call_gather", lanes.gather),
-            ("call_masked", lanes.masked),
-        ):  # fmt: skip
-            space[caller] = access.caller(_arguments(template))
-        *parts_of, whole = _DRIVERS[name]
-        for part in parts_of:
-            function = types.FunctionType(part.__code__, space, part.__name__)
-            space[part.__name__] = instructions.jit(function)
-        dispatcher = instructions.jit(
-            types.FunctionType(whole.__code__, space, whole.__name__), entry=True
-        )
-        if config.DISABLE_JIT:
-            return dispatcher
-        cache.attach(dispatcher)
-        dispatcher.compile(nb.none(*[_I] * 7))
-        return dispatcher
-
-
-@memoised
-def gatherer(itemsize: int) -> int:
-    """Address of the loop that copies strided rows of elements of `itemsize` bytes."""
-    with _lock:
-        source = np.dtype(f"u{itemsize}")
-        space = {
-            "__name__": lanes.__name__,
-            "view": instructions.view,
-            "SOURCE": source,
-            "ITEM": itemsize,
-        }
-        space["cut_line"] = instructions.jit(
-            types.FunctionType(parts.cut_line.__code__, space, "cut_line")
-        )
-        return _address(_compiled(lanes.gather, space, f"{itemsize}"))
-
-
 _loops: dict[Any, Loops] = {}
 
 
@@ -208,7 +74,7 @@ def loops(
            dtype, accumulator, result, positions, place)  # fmt: skip
     found = _loops.get(key)
     if found is None:
-        with _lock:
+        with lock:
             code, complete = digest(reducer)
             placed = f"{positions.name}-{place.name}" if positions and place else "none"
             name = f"{code}-{dtype.name}-{accumulator.name}-{result.name}-{placed}"
@@ -321,16 +187,16 @@ def _bind(
 
     @memoised
     def masked() -> int:
-        with _lock:
+        with lock:
             more = {**space, "masked_row": emit.masked_row(words)}
-            return _address(_compiled(lanes.masked, more, name))
+            return address_of(compiled(lanes.masked, more, name))
 
     return Loops(
-        _address(_compiled(lanes.rows, source, name and f"source-{name}")),
-        _address(_compiled(lanes.rows, scratch, name and f"scratch-{name}")),
-        _address(_compiled(lanes.fill, space, name)),
-        _address(_compiled(lanes.store, space, name)),
-        _address(_compiled(lanes.split, space, name)),
+        address_of(compiled(lanes.rows, source, name and f"source-{name}")),
+        address_of(compiled(lanes.rows, scratch, name and f"scratch-{name}")),
+        address_of(compiled(lanes.fill, space, name)),
+        address_of(compiled(lanes.store, space, name)),
+        address_of(compiled(lanes.split, space, name)),
         sum(part.itemsize for part in held),
         held[0].itemsize,
         reducer.lift is None

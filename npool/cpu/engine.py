@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npool.cpu import workers
-from npool.cpu.binding import driver, gatherer, loops
+from npool.cpu.binding import loops
+from npool.cpu.drivers import driver, gatherer
 from npool.cpu.schedule import CONSTANTS, Schedule, schedule
 from npool.layout import memory_order
 from npool.memory import address

@@ -3,7 +3,7 @@
 Templates, compiled with those of `npool.cpu.tiles`, which says what the arguments hold.
 """
 
-# The free names below come from the namespace that `npool.cpu.binding` compiles this in.
+# The free names below come from the namespace that `npool.cpu.drivers` compiles this in.
 # ruff: noqa: F821
 # mypy: disable-error-code="name-defined,no-untyped-def"
 

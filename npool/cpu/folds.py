@@ -10,7 +10,7 @@ each, the one before it the 'column', of which rows are taken in blocks), by `di
 the divisors and taps along each dimension, by `span`. `work` and `lists` are a thread's own.
 """
 
-# The free names below come from the namespace that `npool.cpu.binding` compiles this in.
+# The free names below come from the namespace that `npool.cpu.drivers` compiles this in.
 # ruff: noqa: F821
 # mypy: disable-error-code="name-defined,no-untyped-def"
 

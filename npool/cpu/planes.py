@@ -7,7 +7,7 @@ edge. So the planes are folded as one long row, axis by axis, and a table of bit
 all planes, says which taps lie inside. `npool.cpu.folds` says what the arguments are.
 """
 
-# The free names below come from the namespace that `npool.cpu.binding` compiles this in.
+# The free names below come from the namespace that `npool.cpu.drivers` compiles this in.
 # ruff: noqa: F821
 # mypy: disable-error-code="name-defined,no-untyped-def"
 

@@ -8,7 +8,7 @@ which calls come here and lays out `dims`, `head` and `spans`; all else goes to
 `npool.cpu.tiles`. `npool.cpu.folds` says what the arguments are.
 """
 
-# The free names below come from the namespace that `npool.cpu.binding` compiles this in.
+# The free names below come from the namespace that `npool.cpu.drivers` compiles this in.
 # ruff: noqa: F821
 # mypy: disable-error-code="name-defined,no-untyped-def"
 

@@ -4,7 +4,7 @@ It serves every call. `npool.cpu.folds` says what its arguments are; `npool.cpu.
 faster one, for most calls.
 """
 
-# The free names below come from the namespace that `npool.cpu.binding` compiles this in.
+# The free names below come from the namespace that `npool.cpu.drivers` compiles this in.
 # ruff: noqa: F821
 # mypy: disable-error-code="name-defined,no-untyped-def"
 

@@ -1,0 +1,65 @@
+"""Templates to machine code: compiled for integers, cached on disk, found by address."""
+
+from __future__ import annotations
+
+import os
+import threading
+import types
+from collections.abc import Callable
+from typing import Any
+
+from numba import types as nb
+from numba.core import config
+
+from npool.cpu import cache, interpreted
+
+if config.DISABLE_JIT:
+    instructions: Any = interpreted
+    emit: Any = interpreted
+    access: Any = interpreted
+else:
+    from npool.cpu import access, emit, instructions
+
+__all__ = ["WORD", "access", "address_of", "arguments", "compiled", "emit", "instructions", "lock"]
+
+#: One thread compiles at a time.
+lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # As for Numba's own lock (npool.cpu.workers): a child must not inherit this one taken.
+    os.register_at_fork(
+        before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
+    )
+#: The type of every argument of a loop or driver, but for a few booleans.
+WORD = nb.int64
+
+
+def compiled(template: Callable[..., Any], space: dict[str, Any], name: str | None) -> Any:
+    """`template` bound in `space` and compiled for integer arguments; `name`, for the cache."""
+    function = types.FunctionType(template.__code__, space, template.__name__)
+    function.__qualname__ = f"{template.__name__}-{name}" if name else template.__name__
+    dispatcher = instructions.jit(function)
+    if config.DISABLE_JIT:
+        return dispatcher
+    if name is not None:
+        cache.attach(dispatcher)
+    flags = [nb.boolean if a == "fresh" else WORD for a in arguments(template)]
+    dispatcher.compile(nb.none(*flags))
+    return dispatcher
+
+
+def arguments(template: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of a template's arguments."""
+    code = template.__code__
+    return code.co_varnames[: code.co_argcount]
+
+
+_kept: list[Any] = []  # machine code lives as long as its dispatcher
+
+
+def address_of(dispatcher: Any) -> int:
+    """Where the machine code of a dispatcher compiled for one signature starts."""
+    if config.DISABLE_JIT:
+        return interpreted.register(dispatcher)
+    (result,) = dispatcher.overloads.values()
+    _kept.append(dispatcher)
+    return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))

@@ -1,0 +1,90 @@
+"""The drivers and what they are made of: compiled once for all reducers, dtypes and layouts."""
+
+from __future__ import annotations
+
+import types
+from functools import cache as memoised
+from typing import Any
+
+import numpy as np
+from numba import types as nb
+from numba.core import config
+
+from npool.cpu import cache, fetch, folds, lanes, parts, planes, schedule, strips, tiles
+from npool.cpu.compiling import WORD, access, address_of, arguments, compiled, instructions, lock
+
+__all__ = ["driver", "gatherer"]
+
+_SHARED = (folds.begin, folds.stopped, folds.swap, folds.fold_rows, folds.shifted, folds.flat_fold)
+_TILES = (
+    *_SHARED, tiles.advance, fetch.locate, fetch.fold_source, fetch.fetch_block, fetch.fetch_tile,
+    tiles.reduce_tile, tiles.run_of, tiles.store_tile, tiles.tiles,
+)  # fmt: skip
+_STRIPS = (
+    *_SHARED, strips.span_of, strips.fill_ends, strips.strip_stream,
+    strips.strip_store, strips.strip_task,
+    strips.strips,
+)  # fmt: skip
+
+_DRIVERS = {
+    "tiles": _TILES,
+    "strips": _STRIPS,
+    "planes": (folds.begin, folds.stopped, folds.swap, planes.planes),
+}
+
+
+@memoised
+def driver(name: str) -> Any:
+    """The compiled driver of that name."""
+    with lock:
+        space: dict[str, Any] = {
+            "__name__": lanes.__name__,
+            "get": access.get,
+            "put": access.put,
+            "prefetch": access.prefetch,
+            "stream": access.stream,
+            "fence": access.fence,
+            **schedule.CONSTANTS,
+        }
+        for read, write, width in (
+            ("dim", "", schedule.DIMS_WIDTH),
+            ("span", "", len(schedule.SPANS)),
+            ("work_of", "set_work", schedule.CONSTANTS["WORK_SIZE"]),
+            ("listed", "set_list", schedule.CHUNK),
+        ):
+            space[read], space[write] = access.table(width)
+        for caller, template in (
+            ("call_rows", lanes.rows), ("call_fill", lanes.fill),
+            ("call_store", lanes.store), ("call_split", lanes.split), ("call_gather", lanes.gather),
+            ("call_masked", lanes.masked),
+        ):  # fmt: skip
+            space[caller] = access.caller(arguments(template))
+        *parts_of, whole = _DRIVERS[name]
+        for part in parts_of:
+            function = types.FunctionType(part.__code__, space, part.__name__)
+            space[part.__name__] = instructions.jit(function)
+        dispatcher = instructions.jit(
+            types.FunctionType(whole.__code__, space, whole.__name__), entry=True
+        )
+        if config.DISABLE_JIT:
+            return dispatcher
+        cache.attach(dispatcher)
+        dispatcher.compile(nb.none(*[WORD] * 7))
+        return dispatcher
+
+
+@memoised
+def gatherer(itemsize: int) -> int:
+    """Address of the loop that copies strided rows of elements of `itemsize` bytes."""
+    with lock:
+        source = np.dtype(f"u{itemsize}")
+        space = {
+            "__name__": lanes.__name__,
+            "view": instructions.view,
+            "SOURCE": source,
+            "ITEM": itemsize,
+        }
+        space["cut_line"] = instructions.jit(
+            types.FunctionType(parts.cut_line.__code__, space, "cut_line")
+        )
+        return address_of(compiled(lanes.gather, space, f"{itemsize}"))

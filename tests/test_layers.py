@@ -248,7 +248,7 @@ def test_the_walk_sees_every_way_of_importing(tmp_path, monkeypatch):
 # --- kernels are written once ---------------------------------------------------------------------
 
 #: The loops and the driver; what they are bound to is in binding, instructions and interpreted.
-TEMPLATES = ("lanes", "parts", "folds", "strips", "fetch", "tiles", "planes")
+TEMPLATES = ("lanes", "parts", "folds", "strips", "fetch", "tiles", "planes", "wholes")
 #: Addresses and positions are int64, run-time numbers float64, whatever the array holds.
 OF_THE_ENGINE = {"int64", "float64"}
 

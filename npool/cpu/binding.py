@@ -18,11 +18,11 @@ import numpy as np
 from numba.core import config
 
 from npool.cpu import lanes, parts
-from npool.cpu.compiling import access, address_of, compiled, emit, instructions, lock
+from npool.cpu.compiling import access, address_of, compiled, emit, instructions, lock, vectors
 from npool.cpu.digest import digest
 from npool.cpu.parts import Words
 from npool.dtypes import is_half
-from npool.reducers import Reducer
+from npool.reducers import Reducer, add
 
 __all__ = ["Loops", "loops", "storage"]
 
@@ -45,6 +45,8 @@ class Loops(NamedTuple):
     as_stored: bool
     #: That of `npool.cpu.lanes.masked`, which few calls need: compiled when first asked for.
     masked: Callable[[], int]
+    #: That of `npool.cpu.lanes.whole`, or None where vectors cannot be combined.
+    whole: Callable[[], int] | None
 
 
 def storage(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -191,6 +193,19 @@ def _bind(
             more = {**space, "masked_row": emit.masked_row(words)}
             return address_of(compiled(lanes.masked, more, name))
 
+    # Vectors are combined by the words that there are instructions for.
+    plain = reducer.lift is None and not placed and held == [words.source] and dtype.kind in "if"
+    vector = vectors.WIDE.get(reducer.combine)
+    if reducer.combine is add:
+        vector = vectors.wide_sum
+    combinable = plain and (reducer.combine in vectors.WIDE or reducer.combine is add)
+
+    @memoised
+    def whole() -> int:
+        with lock:
+            more = {**space, "whole_row": vectors.whole_row(words, vector)}
+            return address_of(compiled(lanes.whole, more, name))
+
     return Loops(
         address_of(compiled(lanes.rows, source, name and f"source-{name}")),
         address_of(compiled(lanes.rows, scratch, name and f"scratch-{name}")),
@@ -205,6 +220,7 @@ def _bind(
         and dtype.kind != "b"
         and not is_half(dtype),
         masked,
+        whole if combinable else None,
     )
 
 

@@ -17,10 +17,21 @@ if config.DISABLE_JIT:
     instructions: Any = interpreted
     emit: Any = interpreted
     access: Any = interpreted
+    vectors: Any = interpreted
 else:
-    from npool.cpu import access, emit, instructions
+    from npool.cpu import access, emit, instructions, vectors
 
-__all__ = ["WORD", "access", "address_of", "arguments", "compiled", "emit", "instructions", "lock"]
+__all__ = [
+    "WORD",
+    "access",
+    "address_of",
+    "arguments",
+    "compiled",
+    "emit",
+    "instructions",
+    "lock",
+    "vectors",
+]
 
 #: One thread compiles at a time.
 lock = threading.RLock()

@@ -10,7 +10,7 @@ import numpy as np
 from numba import types as nb
 from numba.core import config
 
-from npool.cpu import cache, fetch, folds, lanes, parts, planes, schedule, strips, tiles
+from npool.cpu import cache, fetch, folds, lanes, parts, planes, schedule, strips, tiles, wholes
 from npool.cpu.compiling import WORD, access, address_of, arguments, compiled, instructions, lock
 
 __all__ = ["driver", "gatherer"]
@@ -30,6 +30,7 @@ _DRIVERS = {
     "tiles": _TILES,
     "strips": _STRIPS,
     "planes": (folds.begin, folds.stopped, folds.swap, planes.planes),
+    "wholes": (folds.begin, folds.stopped, wholes.wholes),
 }
 
 
@@ -56,7 +57,7 @@ def driver(name: str) -> Any:
         for caller, template in (
             ("call_rows", lanes.rows), ("call_fill", lanes.fill),
             ("call_store", lanes.store), ("call_split", lanes.split), ("call_gather", lanes.gather),
-            ("call_masked", lanes.masked),
+            ("call_masked", lanes.masked), ("call_whole", lanes.whole),
         ):  # fmt: skip
             space[caller] = access.caller(arguments(template))
         *parts_of, whole = _DRIVERS[name]

@@ -32,12 +32,12 @@ _features = {} if config.CPU_NAME or config.CPU_FEATURES else llvm.get_host_cpu_
 HAS_MASKS = bool(_features.get("avx512bw") and _features.get("avx512vl"))
 
 
-def _kind(dtype: np.dtype[Any]) -> Any:
+def kind_of(dtype: np.dtype[Any]) -> Any:
     return getattr(numba, dtype.name)
 
 
 def _tuple(dtypes: tuple[np.dtype[Any], ...]) -> Any:
-    return types.BaseTuple.from_types(tuple(map(_kind, dtypes)))
+    return types.BaseTuple.from_types(tuple(map(kind_of, dtypes)))
 
 
 class _Distinct(ir.MDValue):  # type: ignore[misc]
@@ -57,7 +57,7 @@ def _distinct(module: Any, *operands: Any, itself: bool = False) -> Any:
     return node
 
 
-class _Emitter:
+class Emitter:
     """IR of one intrinsic: calls of jitted functions, elements of memory, loops."""
 
     def __init__(self, words: Words, context: Any, builder: Any) -> None:
@@ -76,7 +76,7 @@ class _Emitter:
         return value if kind == wanted else self.context.cast(self.b, value, kind, wanted)
 
     def place(self, base: Any, i: Any, dtype: np.dtype[Any]) -> Any:
-        kind = self.context.get_data_type(_kind(dtype))
+        kind = self.context.get_data_type(kind_of(dtype))
         return self.b.gep(self.b.inttoptr(base, kind.as_pointer()), [i], inbounds=True)
 
     def load(self, base: Any, i: Any, dtype: np.dtype[Any]) -> Any:
@@ -188,7 +188,7 @@ class _Emitter:
         b.position_at_end(end)
 
 
-def _word(words: Words, arguments: str, emit: Callable[..., None]) -> Any:
+def word(words: Words, arguments: str, emit: Callable[..., None]) -> Any:
     """An intrinsic of the int64 (and, named ``fresh``, boolean) `arguments`."""
     names = arguments.split()
     kinds = [types.boolean if name == "fresh" else types.int64 for name in names]
@@ -199,7 +199,7 @@ def _word(words: Words, arguments: str, emit: Callable[..., None]) -> Any:
                 name: context.cast(builder, value, has, kind)
                 for name, value, has, kind in zip(names, args, signature.args, kinds, strict=True)
             }
-            emit(_Emitter(words, context, builder), **given)
+            emit(Emitter(words, context, builder), **given)
             return context.get_dummy_value()
 
         return types.none(*kinds), codegen
@@ -218,7 +218,7 @@ def fold_row(words: Words, from_source: bool) -> Any:
     """
 
     def emit(
-        e: _Emitter, dst: Any, cap: Any, at: Any, src: Any, o0: Any, o1: Any, o2: Any, o3: Any,
+        e: Emitter, dst: Any, cap: Any, at: Any, src: Any, o0: Any, o1: Any, o2: Any, o3: Any,
         cols: Any, p0: Any, p1: Any, p2: Any, p3: Any, params: Any, taps: Any, fresh: Any, n: Any,
     ) -> None:  # fmt: skip
         into = e.parts(dst, cap, at)
@@ -236,7 +236,7 @@ def fold_row(words: Words, from_source: bool) -> Any:
                 return e.take(bases[k], i)
             value = e.load(bases[k][0], i, words.source)
             kind, lifted = e.call(
-                words.lift, (_kind(words.source), numbers[0]), (value, numbers[1])
+                words.lift, (kind_of(words.source), numbers[0]), (value, numbers[1])
             )
             if words.placed:
                 column = e.load(cols, i, np.dtype(np.int64))
@@ -257,16 +257,16 @@ def fold_row(words: Words, from_source: bool) -> Any:
 
         e.choose(taps, rows)
 
-    return _word(words, "dst cap at src o0 o1 o2 o3 cols p0 p1 p2 p3 params taps fresh n", emit)
+    return word(words, "dst cap at src o0 o1 o2 o3 cols p0 p1 p2 p3 params taps fresh n", emit)
 
 
 def fill_row(words: Words) -> Any:
     """``d[i] = identity``."""
 
-    def emit(e: _Emitter, dst: Any, cap: Any, at: Any, n: Any) -> None:
+    def emit(e: Emitter, dst: Any, cap: Any, at: Any, n: Any) -> None:
         into = e.parts(dst, cap, at)
         values = [
-            e.context.get_constant(_kind(part), value.item())
+            e.context.get_constant(kind_of(part), value.item())
             for part, value in zip(words.held, words.identity, strict=True)
         ]
 
@@ -276,19 +276,19 @@ def fill_row(words: Words) -> Any:
 
         e.loop(n, body)
 
-    return _word(words, "dst cap at n", emit)
+    return word(words, "dst cap at n", emit)
 
 
 def finish_row(words: Words) -> Any:
     """``out[i * across] = finish(fold(a[i * step], ..., a[i * step + o3]))``."""
 
     def emit(
-        e: _Emitter, out: Any, positions: Any, to: Any, across: Any, src: Any, cap: Any, start: Any,
+        e: Emitter, out: Any, positions: Any, to: Any, across: Any, src: Any, cap: Any, start: Any,
         step: Any, o1: Any, o2: Any, o3: Any, taps: Any, n: Any, count: Any, params: Any,
     ) -> None:  # fmt: skip
         numbers = e.params(params)
-        total = e.cast(types.int64, count, _kind(words.counted))
-        given = (_tuple(words.held), _kind(words.counted), numbers[0])
+        total = e.cast(types.int64, count, kind_of(words.counted))
+        given = (_tuple(words.held), kind_of(words.counted), numbers[0])
         targets = [
             e.b.add(base, e.b.mul(to, _I64(dtype.itemsize)))
             for base, dtype in zip((out, positions), words.results, strict=False)
@@ -300,7 +300,7 @@ def finish_row(words: Words) -> Any:
             kind, results = e.call(words.finish, given, (value, total, numbers[1]))
             for k, (base, dtype) in enumerate(zip(targets, words.results, strict=True)):
                 e.store(
-                    base, j, dtype, e.cast(kind[k], e.b.extract_value(results, k), _kind(dtype))
+                    base, j, dtype, e.cast(kind[k], e.b.extract_value(results, k), kind_of(dtype))
                 )
 
         def rows(taps: int) -> None:
@@ -319,7 +319,7 @@ def finish_row(words: Words) -> Any:
 
         e.choose(taps, rows)
 
-    return _word(
+    return word(
         words, "out positions to across src cap start step o1 o2 o3 taps n count params", emit
     )
 
@@ -327,7 +327,7 @@ def finish_row(words: Words) -> Any:
 def split_row(words: Words) -> Any:
     """``even[i] = s[2 * i]; odd[i] = s[2 * i + 1]``."""
 
-    def emit(e: _Emitter, dst: Any, cap: Any, even: Any, odd: Any, src: Any, n: Any) -> None:
+    def emit(e: Emitter, dst: Any, cap: Any, even: Any, odd: Any, src: Any, n: Any) -> None:
         evens, odds, base = (
             e.parts(dst, cap, even),
             e.parts(dst, cap, odd),
@@ -343,21 +343,21 @@ def split_row(words: Words) -> Any:
 
         e.loop(n, body)
 
-    return _word(words, "dst cap even odd src n", emit)
+    return word(words, "dst cap even odd src n", emit)
 
 
 def masked_row(words: Words) -> Any:
     """`fold_row` of scratch, where bit ``bit + k`` of ``masks[i]`` says whether tap `k` counts."""
 
     def emit(
-        e: _Emitter, dst: Any, cap: Any, at: Any, src: Any, o0: Any, o1: Any, o2: Any, o3: Any,
+        e: Emitter, dst: Any, cap: Any, at: Any, src: Any, o0: Any, o1: Any, o2: Any, o3: Any,
         masks: Any, bit: Any, taps: Any, fresh: Any, n: Any,
     ) -> None:  # fmt: skip
         byte = ir.IntType(8)
         into, bases = e.parts(dst, cap, at), [e.parts(src, cap, o) for o in (o0, o1, o2, o3)]
         bits = [e.b.shl(byte(1 << k), e.b.trunc(bit, byte)) for k in range(4)]
         blank = [
-            e.context.get_constant(_kind(part), value.item())
+            e.context.get_constant(kind_of(part), value.item())
             for part, value in zip(words.held, words.identity, strict=True)
         ]
 
@@ -382,4 +382,4 @@ def masked_row(words: Words) -> Any:
 
         e.choose(taps, rows)
 
-    return _word(words, "dst cap at src o0 o1 o2 o3 masks bit taps fresh n", emit)
+    return word(words, "dst cap at src o0 o1 o2 o3 masks bit taps fresh n", emit)

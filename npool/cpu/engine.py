@@ -118,14 +118,15 @@ def _prepared(
         tuple([s // itemsize for s in in_strides]), tuple([s // out_itemsize for s in out_strides]),
         pair, reducer.idempotent, code.width, itemsize, out_itemsize,
         code.first, reducer.finish is not None and not placed, operation.include_pad,
-        operation.divisor, placed, code.as_stored,
+        operation.divisor, placed, code.as_stored, code.whole is not None,
     )  # fmt: skip
     params = np.array(reducer.params or (0.0,), np.float64)
     env = [
         0, 0, 0, address(params),
         code.source_rows, code.scratch_rows, code.fill, code.store,
         code.split, gatherer(itemsize) if laid.strided else 0, 0,
-        code.masked() if laid.driver == "planes" else 0, 0, 0, 0, 0, 0,
+        code.masked() if laid.driver == "planes" else 0,
+        code.whole() if code.whole and laid.driver == "wholes" else 0, 0, 0, 0, 0, 0,
     ]  # fmt: skip
     assert len(env) == CONSTANTS["ENV_SIZE"]
     functions = (reducer.combine, reducer.lift, reducer.finish)

@@ -20,6 +20,7 @@ __all__ = [
     "DECODERS",
     "ENCODERS",
     "VOCABULARY",
+    "WIDE",
     "caller",
     "caster",
     "fence",
@@ -37,9 +38,13 @@ __all__ = [
     "stream",
     "table",
     "view",
+    "whole_row",
+    "wide_sum",
 ]
 
 select = scalars.select
+WIDE: dict[Any, Any] = {scalars.maximum: None, scalars.minimum: None}
+wide_sum = None
 #: The meaning of each word is the word itself.
 VOCABULARY: dict[Any, Any] = {}
 _loops: list[Callable[..., Any]] = []
@@ -253,6 +258,19 @@ def masked_row(words: Words) -> Callable[..., None]:
             ]
             value = _tree(words, values)
             into[i] = value if fresh else words.combine(into[i], value)
+
+    return fold
+
+
+def whole_row(words: Words, vector: Callable[..., Any]) -> Callable[..., None]:
+    """As `npool.cpu.emit.whole_row`, element by element."""
+
+    def fold(dst: int, cap: int, at: int, src: int, o: int, n: int) -> None:
+        memory = _Memory(src + o * words.source.itemsize, n, words.source)
+        value = words.identity
+        for i in range(n):
+            value = words.combine(value, (memory[i],))
+        _Scratch(words, dst, cap, at)[0] = value
 
     return fold
 

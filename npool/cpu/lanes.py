@@ -127,6 +127,12 @@ def masked(dst, cap, at, src, o0, o1, o2, o3, masks, bit, taps, fresh, n):
     masked_row(dst, cap, at, src, o0, o1, o2, o3, masks, bit, taps, fresh, n)
 
 
+def whole(dst, cap, src, o, stride, n, m):
+    """Fold `n` elements that lie together into one, `m` times, each next time `stride` further."""
+    for r in range(m):
+        whole_row(dst, cap, r, src, o + r * stride, n)
+
+
 def gather(line, src, begin, stride, within, inner, n):
     """Copy a row whose elements lie `stride` (and `within`) apart to where they lie together."""
     d = cut_line(line, n)

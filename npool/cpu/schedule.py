@@ -25,7 +25,15 @@ from npool.cpu.dimensions import (
     join_whole_axes,
     spans,
 )
-from npool.cpu.tiling import CHUNK, fit_planes, fit_strips, fit_tiles, is_direct, scratch_size
+from npool.cpu.tiling import (
+    CHUNK,
+    fit_planes,
+    fit_strips,
+    fit_tiles,
+    fit_wholes,
+    is_direct,
+    scratch_size,
+)
 from npool.geometry import Plan
 from npool.memory import address
 
@@ -44,7 +52,7 @@ HEAD = (
 #: Addresses: of the arrays and compiled loops of a call, and of a thread's scratch.
 ENV = (
     "X", "VALUES", "POSITIONS", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "SPLIT",
-    "GATHER", "STOP", "MASKED", "A", "B", "C", "LINE", "COLS",
+    "GATHER", "STOP", "MASKED", "WHOLE", "A", "B", "C", "LINE", "COLS",
 )  # fmt: skip
 SPANS = ("STOPS", "DIVISORS", "BASE", "INSIDE")
 #: What the driver notes of the tile at hand, by dimension: at most 8.
@@ -86,6 +94,8 @@ def _largest_cache() -> int:
     return max(sizes)
 
 
+#: Elements that a task of `npool.cpu.wholes` reads, about.
+WHOLE_ELEMENTS = 1 << 15
 #: Where input and result take more, results are written past the caches.
 LARGEST_CACHE = _largest_cache()
 
@@ -101,7 +111,7 @@ class Schedule:
     #: Bytes of scratch that a thread needs.
     scratch: int
     strided: bool
-    #: The driver: "planes", "strips" or "tiles", the templates of `npool.cpu`.
+    #: The driver: "planes", "wholes", "strips" or "tiles", each a template of `npool.cpu`.
     driver: str
     #: Rough number of scalar operations a tile.
     task_work: int
@@ -129,6 +139,7 @@ def schedule(
     divisor: int,
     placed: bool,
     as_stored: bool,
+    wholes: bool,
     strips: bool = True,
 ) -> Schedule:
     """Lay out one call.
@@ -153,6 +164,8 @@ def schedule(
         The caller's own divisor, or 0.
     as_stored : bool
         Whether an accumulator is an element of the input.
+    wholes : bool
+        Whether the reducer combines whole vectors.
     strips : bool
         Whether another driver than `npool.cpu.tiles` may be chosen.
     """
@@ -169,6 +182,8 @@ def schedule(
         strided = inner_dim.in_stride != 1 or (row.in_stride != inner and row.length > 1)
     if strips and inner == 1 and not strided and not placed and fit_planes(dims, width):
         return _planes(dims, width, counted, divisor)
+    if strips and inner == 1 and not strided and wholes and fit_wholes(dims):
+        return _wholes(dims, width, counted, divisor)
     segment = _choose_modes(dims, inner)
     block = 0
     if not strided and strips:
@@ -271,6 +286,39 @@ def schedule(
     return Schedule(
         table, head, span_table, tasks, scratch, strided, driver, max(1, work), None, tables
     )
+
+
+def _wholes(dims: list[Dim], width: int, counted: bool, divisor: int) -> Schedule:
+    """The schedule of `npool.cpu.wholes`: lines of windows, and windows along a line."""
+    row = dims[-1]
+    outer = dims[0] if len(dims) == 2 else Dim(1, 1)
+    runs = row.runs or ((1, 1),)
+    line = Dim(outer.length, outer.length, in_stride=outer.in_stride, out_stride=outer.out_stride)
+    if row.out == 1:  # global: a line of all windows there are
+        windows = Dim(1, outer.length, row.length, outer.in_stride, out_stride=outer.out_stride)
+        line = Dim(1, 1)
+    else:
+        windows = Dim(1, row.out, row.kernel, row.stride, out_stride=row.out_stride)
+    windows.tile = min(windows.out, max(1, WHOLE_ELEMENTS // windows.kernel))
+    cap = -(-windows.tile // 8) * 8
+    head = np.zeros(len(HEAD), np.int64)
+    for name, value in {
+        "INNER": 1, "CAP": cap, "ITEM_BYTES": width, "BUFFERS": 1, "DEPTH": 2,
+        "COUNTED": (2 if divisor else 1) if counted else 0, "DIVISOR": divisor,
+    }.items():  # fmt: skip
+        head[CONSTANTS[name]] = value
+    table = np.zeros((2, DIMS_WIDTH), np.int64)
+    for entries, dim in zip(table, (line, windows), strict=True):
+        entries[: len(COLUMNS)] = (
+            dim.length, dim.out, dim.kernel, dim.stride, 1, 0, dim.in_stride, dim.out_stride, 0,
+            PLAIN, dim.tile, -(-dim.out // dim.tile), 0, 1,
+        )  # fmt: skip
+    span_table = np.array([(1 << 62, runs[0][1], 0, 0)], np.int64)
+    scratch = 8 * (len(ENV) + 23 * 8) + 192 + cap * width
+    tasks = line.out * -(-windows.out // windows.tile)
+    tables = (address(table), address(head), address(span_table))
+    work = windows.tile * (windows.kernel // 8 + 4)
+    return Schedule(table, head, span_table, tasks, scratch, False, "wholes", work, None, tables)
 
 
 def _planes(dims: list[Dim], width: int, counted: bool, divisor: int) -> Schedule:

@@ -7,7 +7,7 @@ from math import prod
 from npool.cpu.dimensions import FLAT, FUSED, PLAIN, ROWS, Dim
 
 __all__ = [
-    "CHUNK", "fit_planes", "fit_strips", "fit_tiles", "is_direct",
+    "CHUNK", "fit_planes", "fit_strips", "fit_tiles", "fit_wholes", "is_direct",
     "scratch_size",
 ]  # fmt: skip
 
@@ -54,6 +54,24 @@ def fit_planes(dims: list[Dim], width: int) -> bool:
         return False
     first.tile = min(first.out, max(1, PLANE_BYTES // (size * width)))
     return True
+
+
+def fit_wholes(dims: list[Dim]) -> bool:
+    """Whether `npool.cpu.wholes` can serve `dims`."""
+    row = dims[-1]
+    outer = dims[0] if len(dims) == 2 else Dim(1, 1)
+    return (
+        len(dims) <= 2
+        and not outer.pooled
+        and row.pooled
+        and row.dilation == 1
+        and row.before == 0
+        and 16 <= row.kernel <= 1024
+        and row.overlap < 2
+        and len(row.runs) <= 1
+        and (row.out - 1) * row.stride + row.kernel <= row.length
+        and (row.out == 1 or row.out >= 8)
+    )
 
 
 def is_direct(dims: list[Dim], split: bool) -> bool:

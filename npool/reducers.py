@@ -18,8 +18,7 @@ from npool.values import number, shown
 __all__ = ["REDUCERS", "Reducer", "lp"]
 
 
-def add(a: Any, b: Any) -> Any:
-    """``a + b``: what sums and averages combine by."""
+def _add(a: Any, b: Any) -> Any:
     return a + b
 
 
@@ -137,10 +136,10 @@ def _lp(p: float) -> Reducer:
     summary = "(Σ|x|^p)^(1/p); by name p = 2"
     parts: dict[str, Any] = {"accumulator": "float", "result": "float", "summary": summary}
     if p == 1:
-        return Reducer("lp", add, 0, lift=absolute, **parts)
+        return Reducer("lp", _add, 0, lift=absolute, **parts)
     if p == 2:
-        return Reducer("lp", add, 0, lift=_square, finish=_root, **parts)
-    return Reducer("lp", add, 0, lift=_power_lift, finish=_power_root, params=(p,), **parts)
+        return Reducer("lp", _add, 0, lift=_square, finish=_root, **parts)
+    return Reducer("lp", _add, 0, lift=_power_lift, finish=_power_root, params=(p,), **parts)
 
 
 def lp(norm_type: float) -> Reducer:
@@ -201,7 +200,7 @@ REDUCERS: dict[str, Reducer] = {
         ),
         Reducer(
             "avg",
-            add,
+            _add,
             0,
             finish=_divide,
             accumulator="float",
@@ -211,7 +210,7 @@ REDUCERS: dict[str, Reducer] = {
             complex_parts=True,
             summary="the mean of the window; padding counts unless told otherwise",
         ),
-        Reducer("sum", add, 0, complex_parts=True, summary="the sum, in numpy.sum's type"),
+        Reducer("sum", _add, 0, complex_parts=True, summary="the sum, in numpy.sum's type"),
         lp(2),
         Reducer(
             "any",
@@ -257,7 +256,7 @@ REDUCERS: dict[str, Reducer] = {
         ),
         Reducer(
             "rms",
-            add,
+            _add,
             0,
             lift=_square,
             finish=_root_mean,

@@ -44,8 +44,9 @@ class Case:
     #: Dimensions that must be cut into several tiles.
     tiled: int = 0
     several_chunks: bool = False
-    #: Whether `npool.cpu.planes` can serve it.
+    #: Which of `npool.cpu.planes` and `npool.cpu.wholes` can serve it.
     planes: bool = False
+    wholes: bool = False
     #: Whether an unpooled axis becomes part of a pooled one.
     joined: bool = False
 
@@ -83,7 +84,7 @@ CASES = {
     "row of wide windows": case((3, 700), (45,), 1, 22),
     "row of wide steps": case((3, 700), (45,), 15, 22),
     "row dilated": case((3, 400), (5,), 2, 9, 7),
-    "row of segments": case((5, 1000), (64,), 64, row="SEGMENT"),
+    "row of segments": case((5, 1000), (64,), 64, row="SEGMENT", wholes=True),
     "row of overlapping segments": case((5, 1000), (100,), 60, 33, row="SEGMENT"),
     "row of clipped segments": case((2, 1000), (130,), 100, ((120, 129),), 1, True, row="SEGMENT"),
     "row of segments and gaps": case((3, 1000), (17,), 40, 16, row="SEGMENT"),
@@ -92,7 +93,9 @@ CASES = {
     "row and nothing else": case((1000,), (7,), 3, 3),
     "row in many tiles": case((200_003,), (9,), 1, 4, tiled=1),
     "row in many tiles of wide windows": case((300_007,), (2000,), 300, 999, tiled=1),
-    "row of segments in many tiles": case((1_000_037,), (20,), 20, row="SEGMENT", tiled=1),
+    "row of segments in many tiles": case(
+        (1_000_037,), (20,), 20, row="SEGMENT", tiled=1, wholes=True
+    ),
     # one axis, not in the row
     "column of small windows": case((300, 40), 3, 2, 1, axes=(0,), row="PLAIN", outer={"FUSED"}),
     "column of gaps": case((301, 400), 2, 5, 1, axes=(0,), row="PLAIN", outer={"FUSED"}),
@@ -168,6 +171,10 @@ CASES = {
     "one short row": case((30,), (3,), 1, 1, planes=True),
     "volumes of 5": case((90, 5, 6, 4), (3, 5, 3), 1, (1, 2, 1), planes=True),
     "one volume of four axes": case((5, 4, 3, 6), (3, 3, 3, 3), 1, 1, planes=True),
+    # long stretches of memory, each a window
+    "global planes": case((40, 7, 7), (7, 7), row="SEGMENT", wholes=True),
+    "one long window": case((700,), (700,), row="SEGMENT", wholes=True),
+    "lines of windows": case((6, 500), (33,), 30, row="SEGMENT", wholes=True),
     # tiled by their windows, so that planes are one
     "many planes of pairs": case((300, 8, 8), (2, 2), outer={"FUSED"}, joined=True),
     "rows of pairs": case((300, 12), (2,), joined=True),
@@ -260,7 +267,8 @@ def driver(request, monkeypatch):
     """Every case by either driver: strips where it can serve, and the general one."""
     if request.param == "tiles":
         monkeypatch.setattr(laying, "fit_strips", lambda *_: 0)
-        monkeypatch.setattr(laying, "fit_planes", lambda *_: False)
+        for special in ("fit_planes", "fit_wholes"):
+            monkeypatch.setattr(laying, special, lambda *_: False)
     for cached in (laying.schedule, engine._prepared):
         cached.cache_clear()
     yield request.param
@@ -294,9 +302,11 @@ def test_the_case_takes_the_path_it_is_there_for(name, driver):
     c = CASES[name]
     _, laid = scheduled(c, c.array(numbers(c.shape)))
     assert laid.driver == "tiles" or driver == "strips"
-    assert (laid.driver == "planes") == (c.planes and driver == "strips")
-    if laid.driver == "planes":
+    special = "planes" if c.planes else "wholes" if c.wholes else None
+    if driver == "strips" and special:
+        assert laid.driver == special
         return
+    assert laid.driver in ("strips", "tiles")
     *outer, row = modes_of(laid)
     assert row == c.row
     assert c.outer <= set(outer)
@@ -324,7 +334,7 @@ def test_the_cases_cover_the_engine(driver):
     in_strips = set()
     for c in CASES.values():
         _, laid = scheduled(c, c.array(numbers(c.shape)))
-        if laid.driver == "planes":
+        if laid.driver in ("planes", "wholes"):
             continue
         *outer, row = modes_of(laid)
         rows.add(row)

@@ -22,7 +22,7 @@ from npool.cpu.compiling import access, address_of, compiled, emit, instructions
 from npool.cpu.digest import digest
 from npool.cpu.parts import Words
 from npool.dtypes import is_half
-from npool.reducers import Reducer, add
+from npool.reducers import REDUCERS, Reducer
 
 __all__ = ["Loops", "loops", "storage"]
 
@@ -196,9 +196,10 @@ def _bind(
     # Vectors are combined by the words that there are instructions for.
     plain = reducer.lift is None and not placed and held == [words.source] and dtype.kind in "if"
     vector = vectors.WIDE.get(reducer.combine)
-    if reducer.combine is add:
+    sums = reducer.combine is REDUCERS["sum"].combine
+    if sums:
         vector = vectors.wide_sum
-    combinable = plain and (reducer.combine in vectors.WIDE or reducer.combine is add)
+    combinable = plain and (reducer.combine in vectors.WIDE or sums)
 
     @memoised
     def whole() -> int:

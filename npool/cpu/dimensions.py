@@ -15,6 +15,7 @@ __all__ = [
     "SEGMENT",
     "Dim",
     "dimensions",
+    "join_tiled",
     "join_whole_axes",
     "spans",
 ]
@@ -128,12 +129,10 @@ def dimensions(
             last.in_stride, last.out_stride = dim.in_stride, dim.out_stride
         else:
             merged.append(dim)
-    if not placed:
-        _join_tiled(merged)
     return merged or [Dim(1, 1, in_stride=1, out_stride=1)]
 
 
-def _join_tiled(dims: list[Dim]) -> None:
+def join_tiled(dims: list[Dim]) -> None:
     """Pool an axis that windows tile, none over an edge, along with the unpooled one before it."""
     i = 1
     while i < len(dims):

@@ -10,7 +10,7 @@ import numpy as np
 from numba import types as nb
 from numba.core import config
 
-from npool.cpu import cache, fetch, folds, lanes, parts, planes, schedule, strips, tiles, wholes
+from npool.cpu import cache, fetch, folds, lanes, parts, planes, strips, tables, tiles, wholes
 from npool.cpu.compiling import WORD, access, address_of, arguments, compiled, instructions, lock
 
 __all__ = ["driver", "gatherer"]
@@ -45,12 +45,12 @@ def driver(name: str) -> Any:
             "prefetch": access.prefetch,
             "stream": access.stream,
             "fence": access.fence,
-            **schedule.CONSTANTS,
+            **tables.CONSTANTS,
         }
         for read, write, width in (
-            ("dim", "", schedule.DIMS_WIDTH),
-            ("span", "", len(schedule.SPANS)),
-            ("work_of", "set_work", schedule.CONSTANTS["WORK_SIZE"]),
+            ("dim", "", tables.DIMS_WIDTH),
+            ("span", "", len(tables.SPANS)),
+            ("work_of", "set_work", tables.CONSTANTS["WORK_SIZE"]),
             ("listed", "set_list", schedule.CHUNK),
         ):
             space[read], space[write] = access.table(width)

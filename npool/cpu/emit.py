@@ -22,7 +22,9 @@ from numba.extending import intrinsic
 
 from npool.cpu.parts import Words
 
-__all__ = ["fill_row", "finish_row", "fold_row", "masked_row", "split_row"]
+__all__ = [
+    "Emitter", "fill_row", "finish_row", "fold_row", "kind_of", "masked_row", "split_row", "word",
+]  # fmt: skip
 
 _I64 = ir.IntType(64)
 #: Bytes of an accumulator's narrowest part that an unrolled step covers: two vectors of 64.
@@ -33,6 +35,7 @@ HAS_MASKS = bool(_features.get("avx512bw") and _features.get("avx512vl"))
 
 
 def kind_of(dtype: np.dtype[Any]) -> Any:
+    """Numba's type of a storage type."""
     return getattr(numba, dtype.name)
 
 
@@ -325,25 +328,27 @@ def finish_row(words: Words) -> Any:
 
 
 def split_row(words: Words) -> Any:
-    """``even[i] = s[2 * i]; odd[i] = s[2 * i + 1]``."""
+    """``d[t * each + i] = s[ways * i + t]`` for each t below `ways`, which is 2 to 4."""
 
-    def emit(e: Emitter, dst: Any, cap: Any, even: Any, odd: Any, src: Any, n: Any) -> None:
-        evens, odds, base = (
-            e.parts(dst, cap, even),
-            e.parts(dst, cap, odd),
-            e.parts(src, cap, _I64(0)),
-        )
+    def emit(e: Emitter, dst: Any, cap: Any, each: Any, src: Any, n: Any, ways: Any) -> None:
+        base = e.parts(src, cap, _I64(0))
+        phases = [e.parts(dst, cap, e.b.mul(each, _I64(t))) for t in range(4)]
 
-        def body(i: Any) -> None:
-            twice = e.b.mul(i, _I64(2), flags=("nuw", "nsw"))
-            a = e.take(base, twice)
-            b = e.take(base, e.b.add(twice, _I64(1), flags=("nuw", "nsw")))
-            e.put(evens, i, a)
-            e.put(odds, i, b)
+        def rows(ways: int) -> None:
+            def body(i: Any) -> None:
+                first = e.b.mul(i, _I64(ways), flags=("nuw", "nsw"))
+                # All are read before any is written: LLVM then loads whole vectors.
+                taken = [
+                    e.take(base, e.b.add(first, _I64(t), flags=("nuw", "nsw"))) for t in range(ways)
+                ]
+                for t, value in enumerate(taken):
+                    e.put(phases[t], i, value)
 
-        e.loop(n, body)
+            e.loop(n, body)
 
-    return word(words, "dst cap even odd src n", emit)
+        e.choose(ways, rows)
+
+    return word(words, "dst cap each src n ways", emit)
 
 
 def masked_row(words: Words) -> Any:

@@ -233,11 +233,12 @@ def finish_row(words: Words) -> Callable[..., None]:
 def split_row(words: Words) -> Callable[..., None]:
     """As `npool.cpu.emit.split_row`."""
 
-    def split(dst: int, cap: int, even: int, odd: int, src: int, n: int) -> None:
+    def split(dst: int, cap: int, each: int, src: int, n: int, ways: int) -> None:
         base = _Scratch(words, src, cap, 0)
-        evens, odds = _Scratch(words, dst, cap, even), _Scratch(words, dst, cap, odd)
+        phases = [_Scratch(words, dst, cap, t * each) for t in range(ways)]
         for i in range(n):
-            evens[i], odds[i] = base[2 * i], base[2 * i + 1]
+            for t, phase in enumerate(phases):
+                phase[i] = base[ways * i + t]
 
     return split
 

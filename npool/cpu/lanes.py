@@ -113,13 +113,13 @@ def store(
             )  # fmt: skip
 
 
-def split(dst, cap, even, odd, src, n):
-    """`n` elements of `src` at even places to `even` in `dst`, the `n` between them to `odd`.
+def split(dst, cap, each, src, n, ways):
+    """Every `ways`-th element of `src`, `n` of them, to the front of `dst`; the next `each` on.
 
-    Rows read at every second element vectorise once split; before, only as gathers, which were
-    five times slower.
+    Rows read at every second element (or third, or fourth) vectorise once split; before, only as
+    gathers, which were five times slower.
     """
-    split_row(dst, cap, even, odd, src, n)
+    split_row(dst, cap, each, src, n, ways)
 
 
 def masked(dst, cap, at, src, o0, o1, o2, o3, masks, bit, taps, fresh, n):

@@ -22,9 +22,11 @@ from npool.cpu.dimensions import (
     SEGMENT,
     Dim,
     dimensions,
+    join_tiled,
     join_whole_axes,
     spans,
 )
+from npool.cpu.tables import COLUMNS, CONSTANTS, DIMS_WIDTH, ENV, HEAD, SPANS
 from npool.cpu.tiling import (
     CHUNK,
     fit_planes,
@@ -38,40 +40,6 @@ from npool.geometry import Plan
 from npool.memory import address
 
 __all__ = ["CHUNK", "COLUMNS", "CONSTANTS", "Schedule", "describe", "schedule"]
-
-COLUMNS = (
-    "LENGTH", "OUT", "KERNEL", "STRIDE", "DILATION", "BEFORE", "IN_STRIDE", "OUT_STRIDE",
-    "PLACE", "MODE", "TILE", "GRID", "RUNS", "RUNS_END",
-)  # fmt: skip
-HEAD = (
-    "INNER", "IN_WITHIN", "OUT_WITHIN", "SEGMENT_LENGTH", "CAP", "ITEM_BYTES", "BUFFERS",
-    "LINE_BYTES", "SIZE_COLS", "STRIDED", "COUNTED", "DIVISOR", "IDEMPOTENT", "SPLIT_ROW",
-    "BLOCK", "REFILL", "ROUND", "DEPTH", "FIRST_BYTES", "AHEAD", "STREAM_BYTES", "DIRECT",
-    "PLANE", "MASKS", "MASKS_EACH",
-)  # fmt: skip
-#: Addresses: of the arrays and compiled loops of a call, and of a thread's scratch.
-ENV = (
-    "X", "VALUES", "POSITIONS", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "SPLIT",
-    "GATHER", "STOP", "MASKED", "WHOLE", "A", "B", "C", "LINE", "COLS",
-)  # fmt: skip
-SPANS = ("STOPS", "DIVISORS", "BASE", "INSIDE")
-#: What the driver notes of the tile at hand, by dimension: at most 8.
-WORK = ("START", "SIZE", "EXTENT", "STEP", "INDEX", "TAP", "TAPS")
-
-#: Entries of a row of `dims`.
-DIMS_WIDTH = 16
-#: What the templates know by name.
-CONSTANTS: dict[str, int] = {
-    **{name: i for i, name in enumerate(COLUMNS)},
-    **{name: i for i, name in enumerate(HEAD)},
-    **{name: i for i, name in enumerate(ENV)},
-    **{name: i for i, name in enumerate(SPANS)},
-    **{name: i for i, name in enumerate(WORK)},
-    "ENV_SIZE": len(ENV),
-    "WORK_SIZE": 8,
-    "CHUNK": CHUNK, "PLAIN": PLAIN, "FUSED": FUSED, "ROWS": ROWS, "FLAT": FLAT,
-    "SEGMENT": SEGMENT,
-}  # fmt: skip
 
 #: A trailing unpooled axis of at most this many elements is pooled along with the axis before.
 SHORT = 32
@@ -175,6 +143,8 @@ def schedule(
         inner_dim = dims.pop()
     inner = inner_dim.length
     join_whole_axes(dims)
+    if not placed:
+        join_tiled(dims)
     row = dims[-1]
     if inner == 1:
         strided = row.in_stride != 1 and row.length > 1
@@ -192,21 +162,23 @@ def schedule(
         fit_tiles(dims, inner, segment, width)
     row = dims[-1]
     row_length = row.extent(row.tile, segment) * inner
-    split = row.mode == FLAT and row.stride == 2 and inner == 1
+    ways = row.stride if row.mode == FLAT and 2 <= row.stride <= 4 and inner == 1 else 0
+    # A row is made a multiple of so many positions.
+    spare = max(0, ways - 1)
     capacity = scratch_size(dims, inner, segment)
     if block:
         height = dims[-2].extent(dims[-2].tile, 0) if dims[-2].mode == FLAT else block
-        capacity = height * (row_length + split) + 2 * ROUND
-    elif split:  # the driver makes its length even
-        capacity += capacity // row.extent(row.tile, segment)
-    row_length += split
+        capacity = height * (row_length + spare) + max(2, ways) * ROUND
+    elif ways:
+        capacity += spare * (capacity // row.extent(row.tile, segment))
+    row_length += spare
     fused = prod(dim.kernel for dim in dims if dim.mode == FUSED)
     pieces = row.kernel // max(segment, 1) + 1 if row.mode == SEGMENT else 1
     passes = any(dim.mode == ROWS or (dim.mode == FLAT and dim.kernel > 1) for dim in dims)
     flat = any(dim.mode == FLAT and dim.kernel > 1 for dim in dims)
     head = np.zeros(len(HEAD), np.int64)
     buffers = 1
-    if passes or split or fused * pieces > CHUNK:
+    if passes or ways or fused * pieces > CHUNK:
         buffers = 3 if flat and not idempotent else 2
     values = {
         "INNER": inner,
@@ -223,7 +195,7 @@ def schedule(
         "COUNTED": (2 if divisor else 1) if counted else 0,
         "DIVISOR": divisor,
         "IDEMPOTENT": int(idempotent),
-        "SPLIT_ROW": int(split),
+        "SPLIT_ROW": ways,
         "BLOCK": block,
         "REFILL": int(row.mode == FLAT and row.kernel > 4),
         "ROUND": ROUND,
@@ -233,7 +205,7 @@ def schedule(
         "STREAM_BYTES": 0,
         "DIRECT": 0,
     }
-    if block and as_stored and is_direct(dims, split):
+    if block and as_stored and is_direct(dims, ways):
         block = 1
         values |= {"DIRECT": 1, "BLOCK": 1}
     if block and dims[-2].mode != FLAT:

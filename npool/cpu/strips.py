@@ -77,7 +77,8 @@ def strip_task(env, dims, head, spans, work, lists, task):
             + (dim(dims, row, KERNEL) - 1) * dim(dims, row, DILATION)
             + 1
         )
-    pitch += get(head, SPLIT_ROW) & pitch
+    if get(head, SPLIT_ROW) > 1:
+        pitch += -pitch % get(head, SPLIT_ROW)
     low, high = max(0, left), min(dim(dims, row, LENGTH), left + pitch)
     body = max(0, high - low) * inner
     before = min(low - left, pitch) * inner
@@ -196,15 +197,21 @@ def strip_store(env, dims, head, spans, work, lists, r, end, target, above, pitc
     if dim(dims, row, MODE) == FLAT:
         step = dim(dims, row, STRIDE)
         shift = dim(dims, row, DILATION) * inner
-        flat_fold(env, head, lists, dim(dims, row, KERNEL), shift, total, step <= 2 or inner > 1)
-        if get(head, SPLIT_ROW) == 1:
-            # Whole groups: reading and writing past the end costs less than a remainder.
-            half = -(-total // (2 * get(head, ROUND))) * get(head, ROUND)
-            call_split(get(env, SPLIT), get(env, B), cap, 0, half, get(env, A), half)
+        ways = get(head, SPLIT_ROW)
+        leave = step == 1 or ways > 1 or inner > 1
+        flat_fold(env, head, lists, dim(dims, row, KERNEL), shift, total, leave)
+        if ways > 1:
+            # Whole groups: reading and writing past the end costs less than a remainder. Past
+            # the end of the input there may be nothing to read.
+            each = total // ways
+            if get(head, DIRECT) == 0:
+                each = -(-total // (ways * get(head, ROUND))) * get(head, ROUND)
+            call_split(get(env, SPLIT), get(env, B), cap, each, get(env, A), each, ways)
             swap(env, A, B)
             for t in range(3):
-                set_list(lists, 2, t, listed(lists, 2, t) // 2 + listed(lists, 2, t) % 2 * half)
-            pitch, step = pitch // 2, 1
+                o = listed(lists, 2, t)
+                set_list(lists, 2, t, o // ways + o % ways * each)
+            pitch, step = pitch // ways, 1
     first, lift_out = 0, dim(dims, column, OUT_STRIDE)
     while r < end:
         s = span_of(spans, dims, column, r)

@@ -32,7 +32,8 @@ def tiles(shared, dims, head, spans, scratch, first, last):
             elif mode == SEGMENT:
                 extent = size * get(head, SEGMENT_LENGTH)
             if i == row:
-                extent += get(head, SPLIT_ROW) & extent
+                ways = get(head, SPLIT_ROW)
+                extent += -extent % ways if ways > 1 else 0
             set_work(work, i, START, start)
             set_work(work, i, SIZE, size)
             set_work(work, i, EXTENT, extent)
@@ -109,21 +110,18 @@ def reduce_tile(env, dims, head, work, lists):
             set_work(work, i, STEP, dim(dims, i, STRIDE))
             total = outer * extent * inner
             shift = dim(dims, i, DILATION) * inner
-            leave = i == row and (dim(dims, i, STRIDE) <= 2 or get(head, INNER) > 1)
+            ways = get(head, SPLIT_ROW)
+            step = dim(dims, i, STRIDE)
+            leave = i == row and (step == 1 or ways > 1 or get(head, INNER) > 1)
             flat_fold(env, head, lists, dim(dims, i, KERNEL), shift, total, leave)
-            if i == row and get(head, SPLIT_ROW) == 1:
-                call_split(
-                    get(env, SPLIT), get(env, B), cap, 0, total // 2, get(env, A), total // 2
-                )
+            if i == row and ways > 1:
+                each = total // ways
+                call_split(get(env, SPLIT), get(env, B), cap, each, get(env, A), each, ways)
                 swap(env, A, B)
                 for t in range(3):
-                    set_list(
-                        lists,
-                        2,
-                        t,
-                        listed(lists, 2, t) // 2 + listed(lists, 2, t) % 2 * (total // 2),
-                    )
-                set_work(work, row, EXTENT, extent // 2)
+                    o = listed(lists, 2, t)
+                    set_list(lists, 2, t, o // ways + o % ways * each)
+                set_work(work, row, EXTENT, extent // ways)
                 set_work(work, row, STEP, 1)
         elif mode == SEGMENT:
             length = get(head, SEGMENT_LENGTH)

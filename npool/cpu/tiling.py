@@ -74,7 +74,7 @@ def fit_wholes(dims: list[Dim]) -> bool:
     )
 
 
-def is_direct(dims: list[Dim], split: bool) -> bool:
+def is_direct(dims: list[Dim], ways: int) -> bool:
     """Whether rows can be folded where they lie: one tap a row, no padding, one pass."""
     row = dims[-1]
 
@@ -84,7 +84,7 @@ def is_direct(dims: list[Dim], split: bool) -> bool:
     return (
         row.mode == FLAT
         and row.kernel <= 4
-        and not split
+        and (not ways or row.span % ways == 0)
         and all(map(inside, dims))
         and all(dim.mode in (PLAIN, FUSED) and dim.kernel == 1 for dim in dims[:-1])
     )

@@ -1,0 +1,42 @@
+"""The columns of the integer tables that the drivers read, by name."""
+
+from __future__ import annotations
+
+from npool.cpu.dimensions import FLAT, FUSED, PLAIN, ROWS, SEGMENT
+from npool.cpu.tiling import CHUNK
+
+__all__ = ["COLUMNS", "CONSTANTS", "DIMS_WIDTH", "ENV", "HEAD", "SPANS"]
+
+COLUMNS = (
+    "LENGTH", "OUT", "KERNEL", "STRIDE", "DILATION", "BEFORE", "IN_STRIDE", "OUT_STRIDE",
+    "PLACE", "MODE", "TILE", "GRID", "RUNS", "RUNS_END",
+)  # fmt: skip
+HEAD = (
+    "INNER", "IN_WITHIN", "OUT_WITHIN", "SEGMENT_LENGTH", "CAP", "ITEM_BYTES", "BUFFERS",
+    "LINE_BYTES", "SIZE_COLS", "STRIDED", "COUNTED", "DIVISOR", "IDEMPOTENT", "SPLIT_ROW",
+    "BLOCK", "REFILL", "ROUND", "DEPTH", "FIRST_BYTES", "AHEAD", "STREAM_BYTES", "DIRECT",
+    "PLANE", "MASKS", "MASKS_EACH",
+)  # fmt: skip
+#: Addresses: of the arrays and compiled loops of a call, and of a thread's scratch.
+ENV = (
+    "X", "VALUES", "POSITIONS", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "SPLIT",
+    "GATHER", "STOP", "MASKED", "WHOLE", "A", "B", "C", "LINE", "COLS",
+)  # fmt: skip
+SPANS = ("STOPS", "DIVISORS", "BASE", "INSIDE")
+#: What the driver notes of the tile at hand, by dimension: at most 8.
+WORK = ("START", "SIZE", "EXTENT", "STEP", "INDEX", "TAP", "TAPS")
+
+#: Entries of a row of `dims`.
+DIMS_WIDTH = 16
+#: What the templates know by name.
+CONSTANTS: dict[str, int] = {
+    **{name: i for i, name in enumerate(COLUMNS)},
+    **{name: i for i, name in enumerate(HEAD)},
+    **{name: i for i, name in enumerate(ENV)},
+    **{name: i for i, name in enumerate(SPANS)},
+    **{name: i for i, name in enumerate(WORK)},
+    "ENV_SIZE": len(ENV),
+    "WORK_SIZE": 8,
+    "CHUNK": CHUNK, "PLAIN": PLAIN, "FUSED": FUSED, "ROWS": ROWS, "FLAT": FLAT,
+    "SEGMENT": SEGMENT,
+}  # fmt: skip

@@ -18,7 +18,16 @@ import numpy as np
 from numba.core import config
 
 from npool.cpu import lanes, parts
-from npool.cpu.compiling import access, address_of, compiled, emit, instructions, lock, vectors
+from npool.cpu.compiling import (
+    access,
+    address_of,
+    compiled,
+    copies,
+    emit,
+    instructions,
+    lock,
+    vectors,
+)
 from npool.cpu.digest import digest
 from npool.cpu.parts import Words
 from npool.dtypes import is_half
@@ -182,7 +191,7 @@ def _bind(
         placed=placed,
     )
     space = {"__name__": lanes.__name__, "fill_row": emit.fill_row(words),
-             "finish_row": emit.finish_row(words), "split_row": emit.split_row(words)}  # fmt: skip
+             "finish_row": emit.finish_row(words), "split_row": copies.split_row(words)}  # fmt: skip
     space |= {"prefetch": access.prefetch, "PIECE": 2048 // dtype.itemsize, "ITEM": dtype.itemsize}
     source = {**space, "fold_row": emit.fold_row(words, True)}
     scratch = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}

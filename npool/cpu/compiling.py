@@ -17,9 +17,10 @@ if config.DISABLE_JIT:
     instructions: Any = interpreted
     emit: Any = interpreted
     access: Any = interpreted
+    copies: Any = interpreted
     vectors: Any = interpreted
 else:
-    from npool.cpu import access, emit, instructions, vectors
+    from npool.cpu import access, copies, emit, instructions, vectors
 
 __all__ = [
     "WORD",
@@ -27,6 +28,7 @@ __all__ = [
     "address_of",
     "arguments",
     "compiled",
+    "copies",
     "emit",
     "instructions",
     "lock",

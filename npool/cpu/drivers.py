@@ -21,7 +21,7 @@ _TILES = (
     tiles.reduce_tile, tiles.run_of, tiles.store_tile, tiles.tiles,
 )  # fmt: skip
 _STRIPS = (
-    *_SHARED, strips.span_of, strips.fill_ends, strips.strip_stream,
+    *_SHARED, strips.span_of, strips.fill_ends, strips.strip_gather, strips.strip_stream,
     strips.strip_store, strips.strip_task,
     strips.strips,
 )  # fmt: skip
@@ -51,7 +51,7 @@ def driver(name: str) -> Any:
             ("dim", "", tables.DIMS_WIDTH),
             ("span", "", len(tables.SPANS)),
             ("work_of", "set_work", tables.CONSTANTS["WORK_SIZE"]),
-            ("listed", "set_list", schedule.CHUNK),
+            ("listed", "set_list", tables.CONSTANTS["CHUNK"]),
         ):
             space[read], space[write] = access.table(width)
         for caller, template in (
@@ -84,6 +84,7 @@ def gatherer(itemsize: int) -> int:
             "view": instructions.view,
             "SOURCE": source,
             "ITEM": itemsize,
+            "gather_row": copies.gather_row(source),
         }
         space["cut_line"] = instructions.jit(
             types.FunctionType(parts.cut_line.__code__, space, "cut_line")

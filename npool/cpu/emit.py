@@ -22,9 +22,7 @@ from numba.extending import intrinsic
 
 from npool.cpu.parts import Words
 
-__all__ = [
-    "Emitter", "fill_row", "finish_row", "fold_row", "kind_of", "masked_row", "split_row", "word",
-]  # fmt: skip
+__all__ = ["Emitter", "fill_row", "finish_row", "fold_row", "kind_of", "masked_row", "word"]
 
 _I64 = ir.IntType(64)
 #: Bytes of an accumulator's narrowest part that an unrolled step covers: two vectors of 64.
@@ -325,30 +323,6 @@ def finish_row(words: Words) -> Any:
     return word(
         words, "out positions to across src cap start step o1 o2 o3 taps n count params", emit
     )
-
-
-def split_row(words: Words) -> Any:
-    """``d[t * each + i] = s[ways * i + t]`` for each t below `ways`, which is 2 to 4."""
-
-    def emit(e: Emitter, dst: Any, cap: Any, each: Any, src: Any, n: Any, ways: Any) -> None:
-        base = e.parts(src, cap, _I64(0))
-        phases = [e.parts(dst, cap, e.b.mul(each, _I64(t))) for t in range(4)]
-
-        def rows(ways: int) -> None:
-            def body(i: Any) -> None:
-                first = e.b.mul(i, _I64(ways), flags=("nuw", "nsw"))
-                # All are read before any is written: LLVM then loads whole vectors.
-                taken = [
-                    e.take(base, e.b.add(first, _I64(t), flags=("nuw", "nsw"))) for t in range(ways)
-                ]
-                for t, value in enumerate(taken):
-                    e.put(phases[t], i, value)
-
-            e.loop(n, body)
-
-        e.choose(ways, rows)
-
-    return word(words, "dst cap each src n ways", emit)
 
 
 def masked_row(words: Words) -> Any:

@@ -27,6 +27,7 @@ __all__ = [
     "fill_row",
     "finish_row",
     "fold_row",
+    "gather_row",
     "get",
     "jit",
     "masked_row",
@@ -241,6 +242,17 @@ def split_row(words: Words) -> Callable[..., None]:
                 phase[i] = base[ways * i + t]
 
     return split
+
+
+def gather_row(dtype: np.dtype[Any]) -> Callable[..., None]:
+    """As `npool.cpu.emit.gather_row`."""
+
+    def gather(line: int, src: int, stride: int, n: int) -> None:
+        size = dtype.itemsize
+        for i in range(n):
+            _Memory(line + i * size, 1, dtype)[0] = _Memory(src + i * stride * size, 1, dtype)[0]
+
+    return gather
 
 
 def masked_row(words: Words) -> Callable[..., None]:

@@ -135,6 +135,9 @@ def whole(dst, cap, src, o, stride, n, m):
 
 def gather(line, src, begin, stride, within, inner, n):
     """Copy a row whose elements lie `stride` (and `within`) apart to where they lie together."""
+    if inner == 1:
+        gather_row(line, src + begin * ITEM, stride, n)
+        return
     d = cut_line(line, n)
     for i in range(n // inner):
         for j in range(inner):

@@ -34,6 +34,7 @@ from npool.cpu.tiling import (
     fit_tiles,
     fit_wholes,
     is_direct,
+    line_bytes,
     scratch_size,
 )
 from npool.geometry import Plan
@@ -156,8 +157,8 @@ def schedule(
         return _wholes(dims, width, counted, divisor)
     segment = _choose_modes(dims, inner)
     block = 0
-    if not strided and strips:
-        block = fit_strips(dims, inner, width)
+    if strips:
+        block = fit_strips(dims, inner, width, itemsize if strided else 0)
     if not block:
         fit_tiles(dims, inner, segment, width)
     row = dims[-1]
@@ -201,14 +202,17 @@ def schedule(
         "ROUND": ROUND,
         "DEPTH": len(dims),
         "FIRST_BYTES": first_bytes,
+        "SOURCE_BYTES": itemsize,
         "AHEAD": 0,
         "STREAM_BYTES": 0,
         "DIRECT": 0,
     }
-    if block and as_stored and is_direct(dims, ways):
+    if block and as_stored and not strided and is_direct(dims, ways):
         block = 1
         values |= {"DIRECT": 1, "BLOCK": 1}
-    if block and dims[-2].mode != FLAT:
+    if block and strided:
+        values["LINE_BYTES"] = -(-line_bytes(dims, inner, block, itemsize) // 8) * 8
+    elif block and dims[-2].mode != FLAT:
         column = dims[-2]
         if itemsize * prod(plan.shape) >= PREFETCHED and column.stride <= column.span:
             values["AHEAD"] = max(

@@ -144,6 +144,7 @@ def strip_task(env, dims, head, spans, work, lists, task):
             for j in range(count):
                 set_list(lists, 0, t * count + j, source + further * along + listed(lists, 3, j))
                 set_list(lists, 1, t * count + j, place + further * climb + listed(lists, 4, j))
+        begun = r
         # Rows to prefetch: those that the last taps see, some strips on.
         far, lead = get(head, AHEAD) * step * along, CHUNK
         if far != 0:
@@ -157,9 +158,14 @@ def strip_task(env, dims, head, spans, work, lists, task):
             else:
                 if get(head, REFILL) == 1:
                     fill_ends(env, cap, 0, pitch, before, body, m)
+                src, stride = get(env, X), step * along
+                if get(head, STRIDED) == 1:
+                    src, stride = get(env, LINE), step * body
+                    first = source + (at + (r - begun) * step) * along
+                    strip_gather(env, dims, head, lists, first, count, inside, m, body)
                 fold_rows(
-                    env, get(env, SOURCE_ROWS), a, cap, before, pitch, get(env, X), lists,
-                    step * along, step * climb, taps, True, body, m, far, lead,
+                    env, get(env, SOURCE_ROWS), a, cap, before, pitch, src, lists,
+                    stride, step * climb, taps, True, body, m, far, lead,
                 )  # fmt: skip
             strip_store(
                 env, dims, head, spans, work, lists, r, r + m, target, above, pitch, 1, m * pitch
@@ -173,6 +179,24 @@ def strip_task(env, dims, head, spans, work, lists, task):
                 set_list(lists, 0, k, listed(lists, 0, k) + m * step * along)
                 set_list(lists, 1, k, listed(lists, 1, k) + m * step * climb)
     put(env, A, kept)
+
+
+def strip_gather(env, dims, head, lists, first, count, inside, m, body):
+    """Copy the strided rows that `m` rows of a strip see to LINE; say in `lists` where they are."""
+    row = get(head, DEPTH) - 1
+    column = row - 1
+    dilation = dim(dims, column, DILATION)
+    height = (m - 1) * dim(dims, column, STRIDE) + (inside - 1) * dilation + 1
+    item = get(head, SOURCE_BYTES)
+    for j in range(count):
+        for q in range(height):
+            call_gather(
+                get(env, GATHER), get(env, LINE) + (j * height + q) * body * item, get(env, X),
+                first + listed(lists, 3, j) + q * dim(dims, column, IN_STRIDE),
+                dim(dims, row, IN_STRIDE), get(head, IN_WITHIN), get(head, INNER), body,
+            )  # fmt: skip
+        for t in range(inside):
+            set_list(lists, 0, t * count + j, (j * height + t * dilation) * body)
 
 
 def fill_ends(env, cap, at, pitch, before, body, m):

@@ -7,7 +7,7 @@ from math import prod
 from npool.cpu.dimensions import FLAT, FUSED, PLAIN, ROWS, Dim
 
 __all__ = [
-    "CHUNK", "fit_planes", "fit_strips", "fit_tiles", "fit_wholes", "is_direct",
+    "CHUNK", "fit_planes", "fit_strips", "fit_tiles", "fit_wholes", "is_direct", "line_bytes",
     "scratch_size",
 ]  # fmt: skip
 
@@ -142,8 +142,19 @@ def _choose_tiles(dims: list[Dim], inner: int, segment: int, width: int) -> None
         best.tile = -(-best.tile // 2)
 
 
-def fit_strips(dims: list[Dim], inner: int, width: int) -> int:
-    """Tile `dims` for `npool.cpu.strips`: rows a strip, or 0 if it cannot serve them."""
+def line_bytes(dims: list[Dim], inner: int, block: int, itemsize: int) -> int:
+    """Bytes of the strided rows that a strip of `block` rows sees, side by side."""
+    row, column, outer = dims[-1], dims[-2], dims[:-2]
+    height = (block - 1) * column.stride + column.span
+    taps = prod(dim.kernel for dim in outer if dim.mode == FUSED)
+    return taps * height * min(row.length, row.extent(row.tile, 0)) * inner * itemsize
+
+
+def fit_strips(dims: list[Dim], inner: int, width: int, strided: int) -> int:
+    """Tile `dims` for `npool.cpu.strips`: rows a strip, or 0 if it cannot serve them.
+
+    `strided` is the bytes of an element where rows are strided and gathered first, else 0.
+    """
     row = dims[-1]
     if len(dims) == 1:
         dims.insert(0, Dim(1, 1))
@@ -155,6 +166,7 @@ def fit_strips(dims: list[Dim], inner: int, width: int) -> int:
         or any(dim.mode not in (PLAIN, FUSED) for dim in outer)
         or taps > CHUNK
         or any(dim.is_far_wider for dim in dims)
+        or (strided and column.mode == FLAT)
     ):
         if column.length == column.out == 1 and len(dims) == 2:
             del dims[0]
@@ -172,7 +184,17 @@ def fit_strips(dims: list[Dim], inner: int, width: int) -> int:
     row_bytes *= row.extent(row.tile, 0)
     if column.mode != FLAT:
         column.tile = min(column.out, max(1, TASK_BYTES // row_bytes))
-        return min(column.tile, max(1, STRIP_BYTES // row_bytes))
+        block = min(column.tile, max(1, STRIP_BYTES // row_bytes))
+        if strided:
+            # Rows that strips share are gathered for each: the more rows a strip, the fewer.
+            while block < column.tile and line_bytes(dims, inner, 2 * block, strided) < SMALL_TILE:
+                block *= 2
+            block = min(block, column.tile)
+            if line_bytes(dims, inner, block, strided) > LARGE_TILE:
+                if column.length == column.out == 1 and len(dims) == 2:
+                    del dims[0]
+                return 0
+        return block
     while column.extent(column.tile, 0) * row_bytes > LARGE_TILE and column.tile > 1:
         if column.tile * column.stride < 2 * column.halo and (
             column.extent(column.tile, 0) * row_bytes <= HUGE_TILE

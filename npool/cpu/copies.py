@@ -1,0 +1,70 @@
+"""Loops that only move elements: rows split by their stride, strided rows gathered."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from npool.cpu.emit import Emitter, word
+from npool.cpu.parts import Words
+
+__all__ = ["gather_row", "split_row"]
+
+_I64 = ir.IntType(64)
+
+
+def split_row(words: Words) -> Any:
+    """``d[t * each + i] = s[ways * i + t]`` for each t below `ways`, which is 2 to 4."""
+
+    def emit(e: Emitter, dst: Any, cap: Any, each: Any, src: Any, n: Any, ways: Any) -> None:
+        base = e.parts(src, cap, _I64(0))
+        phases = [e.parts(dst, cap, e.b.mul(each, _I64(t))) for t in range(4)]
+
+        def rows(ways: int) -> None:
+            def body(i: Any) -> None:
+                first = e.b.mul(i, _I64(ways), flags=("nuw", "nsw"))
+                # All are read before any is written: LLVM then loads whole vectors.
+                taken = [
+                    e.take(base, e.b.add(first, _I64(t), flags=("nuw", "nsw"))) for t in range(ways)
+                ]
+                for t, value in enumerate(taken):
+                    e.put(phases[t], i, value)
+
+            e.loop(n, body)
+
+        e.choose(ways, rows)
+
+    return word(words, "dst cap each src n ways", emit)
+
+
+def gather_row(dtype: np.dtype[Any]) -> Any:
+    """``line[i] = s[i * stride]``: backwards, and of every 2nd to 4th, in vectors."""
+    words = Words((dtype,), dtype, (), 0, None, None, None, (), dtype, False)
+    steps = (-1, 2, 3, 4)
+
+    def emit(e: Emitter, line: Any, src: Any, stride: Any, n: Any) -> None:
+        b = e.b
+        end = b.append_basic_block("gathered")
+        blocks = [b.append_basic_block(f"by{step}") for step in steps]
+        other = b.append_basic_block("other")
+        switch = b.switch(stride, other)
+        for step, block in zip(steps, blocks, strict=True):
+            switch.add_case(_I64(step), block)
+
+        def copied(i: Any, step: Any) -> None:
+            at = b.mul(i, step, flags=("nsw",))
+            e.store(line, i, dtype, e.load(src, at, dtype))
+
+        for step, block in zip(steps, blocks, strict=True):
+            b.position_at_end(block)
+            e.loop(n, partial(copied, step=_I64(step)))
+            b.branch(end)
+        b.position_at_end(other)
+        e.loop(n, lambda i: copied(i, stride), vector=False)
+        b.branch(end)
+        b.position_at_end(end)
+
+    return word(words, "line src stride n", emit)

@@ -190,8 +190,8 @@ def _bind(
         counted=accumulator if floating else np.dtype(np.int64),
         placed=placed,
     )
-    space = {"__name__": lanes.__name__, "fill_row": emit.fill_row(words),
-             "finish_row": emit.finish_row(words), "split_row": copies.split_row(words)}  # fmt: skip
+    space = {"__name__": lanes.__name__, "fill_row": emit.fill_row(words), "finish_row":
+             emit.finish_row(words), "split_row": copies.split_row(words)}  # fmt: skip
     space |= {"prefetch": access.prefetch, "PIECE": 2048 // dtype.itemsize, "ITEM": dtype.itemsize}
     source = {**space, "fold_row": emit.fold_row(words, True)}
     scratch = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}

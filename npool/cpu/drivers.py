@@ -11,7 +11,16 @@ from numba import types as nb
 from numba.core import config
 
 from npool.cpu import cache, fetch, folds, lanes, parts, planes, strips, tables, tiles, wholes
-from npool.cpu.compiling import WORD, access, address_of, arguments, compiled, instructions, lock
+from npool.cpu.compiling import (
+    WORD,
+    access,
+    address_of,
+    arguments,
+    compiled,
+    copies,
+    instructions,
+    lock,
+)
 
 __all__ = ["driver", "gatherer"]
 

@@ -218,7 +218,7 @@ def test_the_guard_catches_a_planted_overread(name, tmp_path):
         print(npool.__file__, flush=True)
         x = np.arange(4096.0, dtype=np.float32)
         for at_end in (True, False):
-            npool.sum_pool(guarded(x, at_end), (2,))
+            npool.sum_pool(guarded(x, at_end), (3,), 1, 1)
     """
     out = check_dies(code, root=root, NPOOL_CACHE_DIR="")
     assert out == f"{root / 'npool' / '__init__.py'}\n"

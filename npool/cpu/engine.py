@@ -31,7 +31,7 @@ LONG_WORK = 50_000_000
 SLOW_WORK = 10_000
 STOP = CONSTANTS["STOP"]
 #: Bytes of scratch that a thread keeps between calls.
-KEPT = 1 << 20
+KEPT = 1 << 21
 
 
 def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) -> None:
@@ -126,7 +126,7 @@ def _prepared(
         code.source_rows, code.scratch_rows, code.fill, code.store,
         code.split, gatherer(itemsize) if laid.strided else 0, 0,
         code.masked() if laid.driver == "planes" else 0,
-        code.whole() if code.whole and laid.driver == "wholes" else 0, 0, 0, 0, 0, 0,
+        code.whole() if code.whole and laid.driver == "wholes" else 0, *[0] * 8,
     ]  # fmt: skip
     assert len(env) == CONSTANTS["ENV_SIZE"]
     functions = (reducer.combine, reducer.lift, reducer.finish)

@@ -28,8 +28,13 @@ def begin(shared, dims, head, scratch):
     put(env, A, a)
     put(env, B, b)
     put(env, C, c)
-    put(env, LINE, a + get(head, BUFFERS) * size)
-    columns = a + get(head, BUFFERS) * size + get(head, LINE_BYTES)
+    rows = a + get(head, BUFFERS) * size
+    if get(head, ROW_BUFFERS) > 0:
+        for k in range(3):
+            put(env, ROW_A + k, rows + k * size)
+        rows += 3 * size
+    put(env, LINE, rows)
+    columns = rows + get(head, LINE_BYTES)
     put(env, COLS, columns)
     for i in range(get(head, SIZE_COLS)):
         put(columns, i, i // get(head, INNER) * dim(dims, depth - 1, PLACE))

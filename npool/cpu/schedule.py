@@ -201,6 +201,7 @@ def schedule(
         "REFILL": int(row.mode == FLAT and row.kernel > 4),
         "ROUND": ROUND,
         "DEPTH": len(dims),
+        "ROW_BUFFERS": int(block > 0 and dims[-2].mode == FLAT),
         "FIRST_BYTES": first_bytes,
         "SOURCE_BYTES": itemsize,
         "AHEAD": 0,
@@ -253,7 +254,7 @@ def schedule(
     scratch = (
         8 * (len(ENV) + (len(dims) + 21) * 8)
         + 192
-        + buffers * int(head[CONSTANTS["CAP"]]) * width
+        + (buffers + 3 * values["ROW_BUFFERS"]) * int(head[CONSTANTS["CAP"]]) * width
         + int(head[CONSTANTS["LINE_BYTES"]])
         + 8 * int(head[CONSTANTS["SIZE_COLS"]])
     )

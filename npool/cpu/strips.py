@@ -116,17 +116,29 @@ def strip_task(env, dims, head, spans, work, lists, task):
                 env, get(env, SOURCE_ROWS), a, cap, over * pitch + before, pitch, get(env, X),
                 lists, along, climb, count, True, body, inside, 0, CHUNK,
             )  # fmt: skip
+        # Folded along the column but for the last taps, which make rows in scratch of their own:
+        # those are folded along themselves while they are in the first cache.
         total = height * pitch
-        flat_fold(
-            env,
-            head,
-            lists,
-            dim(dims, column, KERNEL),
-            dim(dims, column, DILATION) * pitch,
-            total,
-            False,
-        )
-        strip_store(env, dims, head, spans, work, lists, r, end, target, above, pitch, step, total)
+        shift = dim(dims, column, DILATION) * pitch
+        flat_fold(env, head, lists, dim(dims, column, KERNEL), shift, total, True)
+        s1, s2, s3 = listed(lists, 2, 0), listed(lists, 2, 1), listed(lists, 2, 2)
+        taps, whole, at = listed(lists, 2, 3), get(env, A), 0
+        while r < end:
+            m = min(get(head, BLOCK), end - r)
+            for k in range(3):
+                put(env, A + k, get(env, ROW_A + k))
+            n, lines = (m * pitch, 1) if step == 1 else (pitch, m)
+            call_rows(
+                get(env, SCRATCH_ROWS), get(env, A), cap, 0, pitch, whole, at, at + s1, at + s2,
+                at + s3, step * pitch, get(env, COLS), 0, 0, 0, 0, 0, get(env, PARAMS), taps,
+                True, n, lines, 0, 4,
+            )  # fmt: skip
+            strip_store(
+                env, dims, head, spans, work, lists, r, r + m, target, above, pitch, 1, m * pitch
+            )
+            at += m * step * pitch
+            r += m
+            target += m * dim(dims, column, OUT_STRIDE)
         put(env, A, kept)
         put(env, B, b)
         put(env, C, c)

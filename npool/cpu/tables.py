@@ -15,12 +15,12 @@ HEAD = (
     "INNER", "IN_WITHIN", "OUT_WITHIN", "SEGMENT_LENGTH", "CAP", "ITEM_BYTES", "BUFFERS",
     "LINE_BYTES", "SIZE_COLS", "STRIDED", "COUNTED", "DIVISOR", "IDEMPOTENT", "SPLIT_ROW",
     "BLOCK", "REFILL", "ROUND", "DEPTH", "FIRST_BYTES", "AHEAD", "STREAM_BYTES", "DIRECT",
-    "SOURCE_BYTES", "PLANE", "MASKS", "MASKS_EACH",
+    "SOURCE_BYTES", "ROW_BUFFERS", "PLANE", "MASKS", "MASKS_EACH",
 )  # fmt: skip
 #: Addresses: of the arrays and compiled loops of a call, and of a thread's scratch.
 ENV = (
     "X", "VALUES", "POSITIONS", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "SPLIT",
-    "GATHER", "STOP", "MASKED", "WHOLE", "A", "B", "C", "LINE", "COLS",
+    "GATHER", "STOP", "MASKED", "WHOLE", "A", "B", "C", "LINE", "COLS", "ROW_A", "ROW_B", "ROW_C",
 )  # fmt: skip
 SPANS = ("STOPS", "DIVISORS", "BASE", "INSIDE")
 #: What the driver notes of the tile at hand, by dimension: at most 8.

@@ -201,4 +201,4 @@ def fit_strips(dims: list[Dim], inner: int, width: int, strided: int) -> int:
         ):
             break
         column.tile = -(-column.tile // 2)
-    return 1
+    return min(column.tile, max(1, 2 * STRIP_BYTES // row_bytes))

@@ -120,6 +120,8 @@ def strip_task(env, dims, head, spans, work, lists, task):
         # those are folded along themselves while they are in the first cache.
         total = height * pitch
         shift = dim(dims, column, DILATION) * pitch
+        for k in range(4):
+            set_list(lists, 2, k, k // 3)  # nothing left to fold: one tap
         flat_fold(env, head, lists, dim(dims, column, KERNEL), shift, total, True)
         s1, s2, s3 = listed(lists, 2, 0), listed(lists, 2, 1), listed(lists, 2, 2)
         taps, whole, at = listed(lists, 2, 3), get(env, A), 0

@@ -11,7 +11,16 @@ from numba import types as nb
 from numba.core import config
 
 from npool.cpu import cache, fetch, folds, lanes, parts, planes, schedule, strips, tiles
-from npool.cpu.compiling import WORD, access, address_of, arguments, compiled, instructions, lock
+from npool.cpu.compiling import (
+    WORD,
+    access,
+    address_of,
+    arguments,
+    compiled,
+    instructions,
+    keep,
+    lock,
+)
 
 __all__ = ["driver", "gatherer"]
 
@@ -70,6 +79,7 @@ def driver(name: str) -> Any:
             return dispatcher
         cache.attach(dispatcher)
         dispatcher.compile(nb.none(*[WORD] * 7))
+        keep(dispatcher)
         return dispatcher
 
 

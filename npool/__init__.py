@@ -11,6 +11,7 @@ from npool.api import output_shape, pool
 from npool.faces import avg_pool, lp_pool, max_pool, min_pool, sum_pool
 from npool.reducers import REDUCERS, Reducer
 from npool.threads import get_num_threads, num_threads, set_num_threads
+from npool.warming import warmup
 
 __all__ = [
     "REDUCERS",
@@ -27,4 +28,5 @@ __all__ = [
     "pool",
     "set_num_threads",
     "sum_pool",
+    "warmup",
 ]

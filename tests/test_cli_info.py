@@ -76,7 +76,10 @@ def test_version():
     assert invoke("--version").stdout == f"npool {npool.__version__}\n"
 
 
-@pytest.mark.parametrize("command", [(), ("pool",), ("demo",), ("info",), ("conform",)])
+COMMANDS = ("pool", "demo", "info", "warmup", "bench", "conform")
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
 def test_help(command):
     for flag in ("--help", "-h"):
         result = invoke(*command, flag)
@@ -89,7 +92,7 @@ def test_help(command):
 def test_alone_it_shows_its_commands():
     result = invoke()
     assert result.exit_code == 2
-    for name in ("pool", "demo", "info", "conform"):
+    for name in COMMANDS:
         assert name in result.output
 
 

@@ -55,7 +55,7 @@ VALUES = (*WORDS, *RULES, "npool.reducer", "npool.reducers", "npool.arrays", "np
 #: that lies below it, except `npool`, which stands for the public names alone.
 MAY_IMPORT = {
     "npool": Room(("npool.api", "npool.faces", "npool.functional", "npool.reducers",
-                   "npool.threads"), why="public names, and no code"),
+                   "npool.threads", "npool.warming"), why="public names, and no code"),
     # Words and rules: they know no engine, and those without numpy no array.
     "npool.values": Room((), why="how values are read and shown"),
     "npool.scalars": Room((), why="the meaning of a reducer, in plain Python"),
@@ -75,6 +75,10 @@ MAY_IMPORT = {
     "npool.functional": Room(
         ("numpy", *VALUES, "npool.api", "npool.faces", "npool.functional"),
     ),
+    "npool.warming": Room(
+        ("numpy", *VALUES, "npool.operation"), ("npool.cpu.compiling",),
+        why="tiny calls, and how many kernels they made",
+    ),
     # The engine: the only room that knows numba.
     "npool.cpu": Room(
         ("numpy", "numba", "llvmlite", "npool", "npool.cpu", "npool.operation", *VALUES),
@@ -93,9 +97,9 @@ MAY_IMPORT = {
     # The command line: its own tools, the public names, nothing of the engine but the
     # directory that `npool info` shows.
     "npool.cli": Room(
-        ("numpy", "typer", "rich", "npool.cli", *PUBLIC),
-        ("PIL", "tifffile", "imagecodecs", "platformdirs", "skimage", "torch", "ml_dtypes",
-         "llvmlite", "numba", "npool.cpu.cache"),
+        ("numpy", "typer", "rich", "npool.cli", "npool.warming", *PUBLIC),
+        ("PIL", "tifffile", "imagecodecs", "platformdirs", "skimage", "torch", "onnx",
+         "onnxruntime", "cv2", "scipy", "ml_dtypes", "llvmlite", "numba", "npool.cpu.cache"),
     ),
     "npool.cli.__init__": Room((), ("npool.cli.app",), why="it says what is not installed"),
     # Leaves: each its framework and the public names.

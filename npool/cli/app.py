@@ -39,12 +39,14 @@ def _options(
 
 
 def _register() -> None:
+    from npool.cli.bench import bench
     from npool.cli.conform import conform
     from npool.cli.demo import demo
     from npool.cli.info import info
     from npool.cli.pool import pool
+    from npool.cli.warmup import warmup
 
-    for command in (pool, demo, info, conform):
+    for command in (pool, demo, info, warmup, bench, conform):
         app.command()(command)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from npool.cli.output import Output, check_place, signals_unwind
+from npool.cli.progress import counted
 from npool.cli.refusal import Refusal, one_line, reason
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def conform(
         raise Refusal(f'npool conform needs {error.name}: pip install "npool[cli]"') from None
     with signals_unwind():
         try:
-            with _progress() as report_progress:
+            with counted() as report_progress:
                 report = testing.conform(
                     names or None, max_examples=max_examples, progress=report_progress
                 )
@@ -98,24 +97,6 @@ def _write(path: Path, text: str, force: bool) -> None:
             out.publish()
         except OSError as error:
             raise Refusal(f"{path}: nothing was written: {reason(error)}") from error
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """What is being tried: a bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda done, total, label: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns: tuple[Any, ...] = (
-        BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("{task.description}"),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total, label: bar.update(
-            task, completed=done, total=total, description=escape(label)
-        )
 
 
 def _show(report: ConformanceReport) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
-__all__ = ["Reporter", "reporter"]
+__all__ = ["Reporter", "counted", "reporter"]
 
 
 class Reporter:
@@ -84,3 +85,23 @@ def _bar() -> Iterator[Reporter]:
                 progress.console.print(f"npool: {text}", highlight=False)
 
         yield Bar()
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[Callable[[int, int, str], None]]:
+    """What is being tried, of how many: a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, label: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns: tuple[Any, ...] = (
+        BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("{task.description}"),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total, label: bar.update(
+            task, completed=done, total=total, description=escape(label)
+        )

@@ -23,17 +23,9 @@ else:
     from npool.cpu import access, copies, emit, instructions, vectors
 
 __all__ = [
-    "WORD",
-    "access",
-    "address_of",
-    "arguments",
-    "compiled",
-    "copies",
-    "emit",
-    "instructions",
-    "lock",
-    "vectors",
-]
+    "WORD", "access", "address_of", "arguments", "compiled", "copies", "emit", "instructions",
+    "keep", "kernels", "lock", "vectors",
+]  # fmt: skip
 
 #: One thread compiles at a time.
 lock = threading.RLock()
@@ -69,10 +61,20 @@ def arguments(template: Callable[..., Any]) -> tuple[str, ...]:
 _kept: list[Any] = []  # machine code lives as long as its dispatcher
 
 
+def keep(dispatcher: Any) -> None:
+    """Hold a compiled kernel for the life of the process, and count it."""
+    _kept.append(dispatcher)
+
+
+def kernels() -> tuple[int, int]:
+    """How many kernels are ready, and how many of them were compiled, not found on disk."""
+    return len(_kept), sum(sum(one.stats.cache_misses.values()) for one in list(_kept))
+
+
 def address_of(dispatcher: Any) -> int:
     """Where the machine code of a dispatcher compiled for one signature starts."""
     if config.DISABLE_JIT:
         return interpreted.register(dispatcher)
     (result,) = dispatcher.overloads.values()
-    _kept.append(dispatcher)
+    keep(dispatcher)
     return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))

@@ -19,6 +19,7 @@ from npool.cpu.compiling import (
     compiled,
     copies,
     instructions,
+    keep,
     lock,
 )
 
@@ -80,6 +81,7 @@ def driver(name: str) -> Any:
             return dispatcher
         cache.attach(dispatcher)
         dispatcher.compile(nb.none(*[WORD] * 7))
+        keep(dispatcher)
         return dispatcher
 
 

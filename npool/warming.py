@@ -1,0 +1,171 @@
+"""`npool.warmup`: tiny calls that reach every driver and loop, so that no later call compiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from npool.arrays import check_flag
+from npool.dtypes import check_dtype, named_dtype
+from npool.operation import Operation, operation
+from npool.reducers import Reducer
+from npool.values import integer, is_sequence, shown
+
+__all__ = ["Step", "kernels", "steps", "warmup"]
+
+#: Pooled axes that a trial call may have. Kernels know no rank, so more would find nothing new.
+MOST_RANKS = 8
+
+
+class Step(NamedTuple):
+    """One tiny call: what it is, in words, and all that it needs."""
+
+    label: str
+    x: NDArray[Any]
+    operation: Operation
+
+    def run(self) -> None:
+        """Make the kernels ready that such calls need."""
+        self.operation.apply(self.x, None)
+
+
+def warmup(
+    dtypes: DTypeLike | Iterable[DTypeLike] = ("float32",),
+    ranks: int | Iterable[int] = (1, 2, 3),
+    *,
+    reduce: str | Reducer | Iterable[str | Reducer] = ("max", "avg"),
+    return_indices: bool = False,
+) -> int:
+    """Compile, or load from the disk cache, all that later calls need: none of them compiles.
+
+    A server calls it when it starts, an image is built with it (``npool warmup`` is the same as
+    a command). Nothing is timed or chosen by it, and results do not change.
+
+    Parameters
+    ----------
+    dtypes : dtype or sequence of dtype
+        Element types of the arrays to be pooled.
+    ranks : int or sequence of int
+        How many axes will be pooled, from 1 to 8. Kernels serve every number of axes, so this
+        only says which calls are tried.
+    reduce : str, Reducer, or sequence of them
+        Names in ``npool.REDUCERS``, or reducers of your own.
+    return_indices : bool
+        Also for calls with ``return_indices=True``, of those reducers that have positions.
+
+    Returns
+    -------
+    int
+        How many kernels were made ready: compiled or loaded now, and not there before. 0 when
+        all of them were, and under ``NUMBA_DISABLE_JIT=1``, where there are none.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`npool.pool` would, before anything is compiled: for a dtype that is not
+        supported, a rank out of bounds, a reducer that is not known or not defined for one of
+        the dtypes, or positions of reducers that have none.
+
+    Notes
+    -----
+    Every size, stride, padding, dilation, memory layout and number of threads is served. What a
+    later call may still compile is what has types of its own: ``dtype=`` of sums and averages,
+    ``index_dtype=numpy.int32``, positions in 2**31 elements or more, and another power than 2 of
+    :func:`npool.lp_pool` (give ``npool.reducers.lp(p)`` as `reduce`).
+
+    Examples
+    --------
+    >>> import numpy as np, npool
+    >>> ready = npool.warmup("float32", reduce="max")
+    >>> npool.warmup("float32", reduce="max")
+    0
+    """
+    planned = steps(dtypes, ranks, reduce, return_indices)
+    before, _ = kernels()
+    for step in planned:
+        step.run()
+    return kernels()[0] - before
+
+
+def kernels() -> tuple[int, int]:
+    """How many kernels this process has ready, and how many of them it compiled itself."""
+    from npool.cpu import compiling
+
+    return compiling.kernels()
+
+
+def steps(dtypes: Any, ranks: Any, reduce: Any, return_indices: Any) -> list[Step]:
+    """The calls that :func:`warmup` makes of its arguments; what it refuses is refused here."""
+    kinds = [_dtype(one) for one in _each(dtypes, "dtypes")]
+    sizes = [_rank(one) for one in _each(ranks, "ranks")]
+    reducers = _each(reduce, "reduce")
+    placed = check_flag("return_indices", return_indices)
+    made, selecting = [], False
+    for reducer, kind in product(reducers, kinds):
+        for rank in sizes:
+            found = _trials(reducer, kind, rank, False)
+            selects = found[0].operation.types.reducer.positions is not None
+            if placed and selects:
+                found += _trials(reducer, kind, rank, True)
+            selecting = selecting or selects
+            made += found
+    if placed and not selecting:
+        _trials(reducers[0], kinds[0], sizes[0], True)  # which refuses it, in words
+    return made
+
+
+def _trials(reducer: Any, dtype: np.dtype[Any], rank: int, placed: bool) -> list[Step]:
+    """Calls that `npool.cpu.schedule` sends to one driver each, whatever the rank."""
+    small = np.zeros((2,) * rank + (2,), dtype)
+    long = np.zeros((2,) * rank + (64,), dtype)
+    pairs, lines = (1,) * (rank - 1) + (2,), (1,) * (rank - 1) + (16,)
+    trials = (
+        # Planes whose result has their shape: the driver "planes" and its masked loop, for what
+        # it serves.
+        ("small planes", small, (3,) * rank, 1, 1),
+        # Rows that lie together: "strips".
+        ("rows", long, pairs, pairs, 0),
+        # Windows that are stretches of memory: "wholes", where vectors can be combined.
+        ("long windows", long, lines, lines, 0),
+        # Elements apart along such a row: "tiles", and the loop that gathers them.
+        ("strided rows", long[..., ::2], lines, lines, 0),
+    )
+    made = []
+    for layout, x, kernel, stride, padding in trials:
+        call = operation(
+            x, kernel, stride, padding, 1, False, None, reducer, None, None, None, "half_even",
+            placed, np.int64,
+        )  # fmt: skip
+        name = reducer if isinstance(reducer, str) else reducer.name
+        words = f"{name} of {dtype.name}{' with positions' if placed else ''}, {layout}"
+        made.append(Step(words, x, call))
+    return made
+
+
+def _each(value: Any, name: str) -> list[Any]:
+    """The entries of a sequence, or the one value given in its place."""
+    if is_sequence(value) or isinstance(value, (set, frozenset, dict)):
+        found = list(value)
+        if not found:
+            raise ValueError(f"{name} is empty: name at least one")
+        return found
+    return [value]
+
+
+def _dtype(value: Any) -> np.dtype[Any]:
+    if value is None:  # which NumPy reads as float64
+        raise TypeError("dtypes=None is not a dtype: write, for example, 'float32'")
+    dtype = named_dtype(value, "dtypes")
+    check_dtype(dtype, "an entry of dtypes")
+    return dtype
+
+
+def _rank(value: Any) -> int:
+    rank = integer(value, "ranks")
+    if not 1 <= rank <= MOST_RANKS:
+        raise ValueError(f"ranks must lie in 1 to {MOST_RANKS}, got {shown(value)}")
+    return rank

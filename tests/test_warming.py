@@ -1,0 +1,159 @@
+"""`npool.warmup`: what it makes ready, that nothing compiles afterwards, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fresh_process import check_runs
+
+import npool
+from npool import warming
+from npool.operation import Operation
+
+#: Calls of every kind that `warmup` promises: each driver, layout and rank, on several threads.
+CALLS = """
+import sys
+import numpy as np
+import npool
+import npool.functional as F
+from numba.core import event
+
+def calls():
+    npool.set_num_threads(2)
+    for dtype in (np.float32, ">f4"):
+        x = np.arange(2 * 3 * 40 * 48, dtype=dtype).reshape(2, 3, 40, 48)
+        views = (x, x[..., ::2], x[..., ::-1], x.T, np.asfortranarray(x), x[:, :, 1:7, 2:9],
+                 np.broadcast_to(x[..., :1], x.shape), np.moveaxis(x, 1, -1))
+        for view in views:
+            for kernel, stride, padding in (
+                (2, 2, 0), (3, 1, 1), (3, 2, 1), (5, 1, 2), ((2, 2), 2, 0), ((3, 3), 1, 1),
+                ((3, 3), 2, "same"), ((5, 5), 1, 2), ((3, 3, 3), 1, 1), ((2, 2, 2), 2, 0),
+                ((1, 2, 3, 4), 1, 0), (view.shape[-2:], None, 0), ((23, 17), 3, 40),
+            ):
+                if isinstance(kernel, int):
+                    kernel = (kernel,)
+                if any(k > n for k, n in zip(kernel, view.shape[-len(kernel):])) and padding == 0:
+                    continue
+                npool.max_pool(view, kernel, stride, padding, ceil_mode=True)
+                npool.max_pool(view, kernel, stride, padding, return_indices=True)
+    F.max_pool2d(np.zeros((1, 2, 9, 9), np.float32), 3, 2, 1, return_indices=True)
+    big = np.zeros((1, 8, 1024, 1024), np.float32)
+    npool.max_pool(big, (2, 2))
+    npool.max_pool(big, (3, 3), 1, 1)
+    npool.max_pool(big[..., ::2], (3, 3), 1, 1)
+
+def compiled(action):
+    with event.install_recorder("numba:compile") as seen:
+        result = action()
+    return result, len(seen.buffer)
+"""
+COUNTED = (
+    CALLS
+    + """
+ready, events = compiled(lambda: npool.warmup("float32", reduce="max", return_indices=True))
+_, later = compiled(calls)
+again = npool.warmup(["float32"], 2, reduce=["max"], return_indices=True)
+other, others = compiled(lambda: npool.warmup("float64", reduce="max"))
+print(ready, events > 0, later, again, other > 0, others > 0)
+"""
+)
+
+
+@pytest.mark.slow
+def test_nothing_compiles_after_it_nor_in_the_next_process(tmp_path):
+    first = check_runs(COUNTED, NPOOL_CACHE_DIR=str(tmp_path)).split()
+    assert int(first[0]) >= 3 + 5 + 1 + 1 + 5, "drivers, loops, masked, gather, loops for positions"
+    assert first[1:] == ["True", "0", "0", "True", "True"]
+    second = check_runs(COUNTED, NPOOL_CACHE_DIR=str(tmp_path)).split()
+    assert second == [first[0], "False", "0", "0", "True", "False"]
+
+
+@pytest.mark.slow
+def test_without_it_those_calls_compile(tmp_path):
+    # The counterpart: what the test above counts does happen.
+    code = CALLS + "print(compiled(lambda: npool.max_pool(np.zeros(4, np.float32), 2, axes=0)))"
+    assert not check_runs(code, NPOOL_CACHE_DIR=str(tmp_path)).rstrip().endswith(" 0)")
+
+
+def test_without_a_compiler_there_is_nothing_to_make_ready():
+    code = "import npool; print(npool.warmup(reduce='sum'))"
+    assert check_runs(code, NUMBA_DISABLE_JIT="1") == "0\n"
+
+
+@pytest.mark.parametrize("rank", range(1, warming.MOST_RANKS + 1))
+@pytest.mark.parametrize("placed", [False, True])
+def test_its_calls_reach_every_driver(rank, placed, monkeypatch):
+    from npool.cpu import engine
+
+    driven, strided = [], []
+    right, schedule = engine.driver, engine.schedule
+
+    def spy(*given):
+        laid = schedule(*given)
+        strided.append(laid.strided)
+        return laid
+
+    monkeypatch.setattr(engine, "driver", lambda name: driven.append(name) or right(name))
+    monkeypatch.setattr(engine, "schedule", spy)
+    engine._prepared.cache_clear()
+    for step in warming.steps("float32", rank, "max", placed):
+        step.run()
+    assert driven[:4] == ["planes", "strips", "wholes", "tiles"]
+    assert strided[:4] == [False, False, False, True]
+    if placed:
+        # positions are not for "planes" and "wholes"
+        assert driven[5:] == ["strips", "tiles", "tiles"]
+        assert strided[5:] == [False, False, True]
+    assert len(driven) == (8 if placed else 4)
+
+
+@pytest.mark.parametrize("name", npool.REDUCERS)
+def test_every_reducer_and_dtype_can_be_asked_for(name):
+    from npool.testing import OPERATIONS
+
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    types = [
+        ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype for dtype in OPERATIONS[name].dtypes
+    ]
+    found = warming.steps(types, (1, 2), name, False)
+    assert len(found) == 4 * 2 * len(types)
+    assert len({step.label for step in found}) == 4 * len(types)
+
+
+def test_reducers_of_ones_own_and_sequences_of_all_kinds():
+    mine = npool.Reducer("mine", lambda a, b: a + b, 0)
+    found = warming.steps({np.float32}, range(1, 3), (mine, "max"), False)
+    assert [step.operation.types.reducer.name for step in found] == ["mine"] * 8 + ["max"] * 8
+
+
+def test_positions_are_for_those_that_have_them():
+    found = warming.steps("int8", 2, ("avg", "max"), True)
+    assert [step.operation.index is not None for step in found] == [False] * 8 + [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"dtypes": "float33"}, TypeError, "'float33' is not a dtype"),
+        ({"dtypes": None}, TypeError, "dtypes=None is not a dtype"),
+        ({"dtypes": ["float32", "U3"]}, TypeError, "not supported: use one of"),
+        ({"dtypes": ["float32", object]}, TypeError, "not supported: use one of"),
+        ({"dtypes": ()}, ValueError, "dtypes is empty: name at least one"),
+        ({"dtypes": "complex64"}, TypeError, "'max' of complex64 is not defined"),
+        ({"ranks": 0}, ValueError, "ranks must lie in 1 to 8, got 0"),
+        ({"ranks": (1, 9)}, ValueError, "ranks must lie in 1 to 8, got 9"),
+        ({"ranks": 2.0}, TypeError, "ranks must be an integer"),
+        ({"ranks": True}, TypeError, "ranks must be an integer"),
+        ({"ranks": []}, ValueError, "ranks is empty"),
+        ({"reduce": "maximum"}, ValueError, "'maximum' is not known: use one of max"),
+        ({"reduce": ["max", 3]}, TypeError, "reduce must be a name or an npool.Reducer, got 3"),
+        ({"reduce": ()}, ValueError, "reduce is empty"),
+        ({"return_indices": 1}, TypeError, "return_indices must be True or False"),
+        ({"reduce": ("avg", "sum"), "return_indices": True}, ValueError, "use 'max' or 'min'"),
+    ],
+)
+def test_what_it_refuses_before_anything_is_compiled(arguments, error, words, monkeypatch):
+    monkeypatch.setattr(Operation, "apply", lambda *_: pytest.fail("something was run"))
+    with pytest.raises(error) as caught:
+        npool.warmup(**arguments)
+    assert words in str(caught.value)

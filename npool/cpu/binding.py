@@ -4,6 +4,10 @@ A closure over a jitted function never hits Numba's disk cache. A template bound
 `types.FunctionType` in a namespace of its own does, if its name tells apart all that the
 namespace may hold: so the name carries a digest of the reducer's code, and of whatever that
 code refers to.
+
+So do the names of the functions that a kernel calls. Numba numbers functions in the order in which
+a process compiles them, and the linker takes the first of two that have one name: two kernels from
+two processes, both loaded from disk, would share what is not inlined of either.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from npool.cpu.compiling import (
     lock,
     vectors,
 )
-from npool.cpu.digest import digest
+from npool.cpu.digest import PROCESS, digest, mark
 from npool.cpu.parts import Words
 from npool.dtypes import is_half
 from npool.reducers import REDUCERS, Reducer
@@ -150,6 +154,7 @@ def _bind(
         function = types.FunctionType(
             template.__code__, {**space, **more} if more else space, template.__name__
         )
+        function.__qualname__ = f"{template.__name__}-{name or PROCESS}"
         return instructions.jit(function)
 
     same = bound(parts.same)
@@ -314,6 +319,7 @@ def _part(function: Any) -> Any:
             code, space, function.__name__, function.__defaults__, tuple(cells)
         )
         bound.__kwdefaults__ = function.__kwdefaults__
+        bound.__qualname__ = f"{function.__name__}-{mark(function)}"
         found = instructions.jit(bound)
         _parts[function] = found
     return found

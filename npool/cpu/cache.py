@@ -1,8 +1,9 @@
 """A disk cache of compiled kernels that can never make a call fail or give a stale answer.
 
 Numba's own cache is keyed by a function's bytecode and signature, but sees neither the
-functions it calls nor compiler flags, and raises on a damaged file. Here the directory's name
-hashes all that could matter, and any failure means compiling without the cache.
+functions it calls nor compiler flags, raises on a file cut short, and runs one that was changed.
+Here the directory's name hashes all that could matter, a file says what it holds
+(`npool.cpu.stored`), and any failure means compiling without the cache.
 """
 
 from __future__ import annotations
@@ -14,17 +15,16 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import llvmlite
 import numba
 import numpy as np
 from numba.core import config
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
 import npool
 
-__all__ = ["attach", "cache_directory", "cache_root"]
+__all__ = ["attach", "cache_directory", "cache_root", "is_private", "say_once"]
 
 
 def cache_root() -> Path | None:
@@ -59,7 +59,10 @@ def _fingerprint() -> str:
     versions = (npool.__version__, numba.__version__, llvmlite.__version__, np.__version__)
     digest.update(repr((sys.version_info[:3], versions, flags)).encode())
     package = Path(npool.__file__).parent
-    for path in sorted([*package.glob("*.py"), *package.glob("cpu/*.py")]):
+    sources = sorted([*package.glob("*.py"), *package.glob("cpu/*.py")])
+    if not sources:  # an archive, or bytecode alone: what kernels were made of cannot be told
+        raise RuntimeError("no sources")
+    for path in sources:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:20]
 
@@ -79,105 +82,44 @@ def cache_directory() -> Path | None:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         directory.mkdir(exist_ok=True, mode=0o700)
         for path in (root, directory):
-            if not _is_private(path):
-                _say_once(
+            if not is_private(path.stat()):
+                say_once(
+                    "directory",
                     f"npool: not using the kernel cache {path}: it belongs to another user or "
-                    "others can write to it; set NPOOL_CACHE_DIR to a private directory"
+                    "others can write to it; set NPOOL_CACHE_DIR to a private directory",
                 )
                 return None
         return directory if os.access(directory, os.R_OK | os.X_OK) else None
-    except (OSError, RuntimeError, ValueError):
+    except Exception:  # nowhere to keep kernels, or a Numba whose settings have moved
         return None
 
 
-def _is_private(path: Path) -> bool:
+def is_private(info: os.stat_result) -> bool:
+    """Whether a file or directory is this user's and nobody else can write to it."""
     if os.name != "posix":
         return True
-    info = path.stat()
     return info.st_uid == os.geteuid() and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-@functools.cache
-def _say_once(message: str) -> None:
-    # Not a warning: where warnings are errors, that would make the call fail.
-    logging.getLogger("npool").warning(message)
+_said: set[str] = set()
 
 
-class _Locator(_CacheLocator):  # type: ignore[misc]
-    def __init__(self, directory: Path) -> None:
-        self._directory = str(directory)
-
-    def ensure_cache_path(self) -> None:
-        pass
-
-    def get_cache_path(self) -> str:
-        return self._directory
-
-    def get_source_stamp(self) -> str:
-        return _fingerprint()
-
-    def get_disambiguator(self) -> None:
-        return None
-
-    @classmethod
-    def from_function(cls, py_func: Any, py_file: str) -> _Locator | None:
-        directory = cache_directory()
-        return None if directory is None else cls(directory)
-
-
-class _Impl(CompileResultCacheImpl):  # type: ignore[misc]
-    _locator_classes: ClassVar[list[Any]] = [_Locator]
-
-    def __init__(self, py_func: Any) -> None:
-        locator = _Locator.from_function(py_func, "")
-        if locator is None:
-            raise RuntimeError("no cache directory")
-        self._locator = locator
-        self._lineno = 0
-        self._filename_base = py_func.__qualname__
-
-    def check_cachable(self, cres: Any) -> bool:
-        return True
-
-
-class _GuardedCache(FunctionCache):  # type: ignore[misc]
-    """Numba's cache, where whatever goes wrong means 'not cached'."""
-
-    _impl_class = _Impl
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception as error:  # pickle can raise anything at all
-            self._broken(error)
-            return None
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        try:
-            super().save_overload(sig, data)
-        except Exception as error:
-            self._broken(error)
-
-    def _broken(self, error: Exception) -> None:
-        # A damaged entry is removed so that the next process need not meet it again.
-        if not isinstance(error, OSError):
-            base = self._impl.filename_base
-            for path in Path(self._cache_path).glob(f"{base}.*"):
-                try:
-                    path.unlink()
-                except OSError:
-                    break
-        _say_once(
-            f"npool: the kernel cache {self._cache_path} cannot be used "
-            f"({type(error).__name__}): kernels are compiled anew"
-        )
+def say_once(topic: str, message: str) -> None:
+    """Log a warning, the first on its topic in this process."""
+    # Not by `warnings`: where those are errors, that would make the call fail.
+    if topic not in _said:
+        _said.add(topic)
+        logging.getLogger("npool").warning(message)
 
 
 def attach(dispatcher: Any) -> None:
-    """Give a dispatcher the guarded cache, if there is one."""
-    if cache_directory() is None:
+    """Give a dispatcher the disk cache, if there is one."""
+    directory = cache_directory()
+    if directory is None:
         return
     try:
-        dispatcher._cache = _GuardedCache(dispatcher.py_func)
+        from npool.cpu.stored import StoredKernel
+
+        dispatcher._cache = StoredKernel(directory, dispatcher.py_func)
     except Exception:  # a Numba whose internals have moved: no cache, no error
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import types
 from typing import Any
 
@@ -11,7 +12,10 @@ import numpy as np
 from npool import scalars
 from npool.reducers import Reducer
 
-__all__ = ["digest"]
+__all__ = ["PROCESS", "digest", "mark"]
+
+#: Tells this process from any other, for what has no complete digest.
+PROCESS = secrets.token_hex(8)
 
 #: Modules whose functions and types are taken at their name.
 _CONSTANT = (
@@ -33,6 +37,13 @@ def digest(reducer: Reducer) -> tuple[str, bool]:
         walk.add(function)
     name = reducer.name if reducer.name.isidentifier() and reducer.name.isascii() else "fold"
     return f"{name[:40]}-{walk.hash.hexdigest()[:20]}", walk.complete
+
+
+def mark(function: types.FunctionType) -> str:
+    """A name for one function of a reducer, that no other code has in any process."""
+    walk = _Walk()
+    walk.add(function)
+    return walk.hash.hexdigest()[:20] + ("" if walk.complete else f"-{PROCESS}")
 
 
 class _Walk:

@@ -97,7 +97,7 @@ def gatherer(itemsize: int) -> int:
             "ITEM": itemsize,
             "gather_row": copies.gather_row(source),
         }
-        space["cut_line"] = instructions.jit(
-            types.FunctionType(parts.cut_line.__code__, space, "cut_line")
-        )
+        cut = types.FunctionType(parts.cut_line.__code__, space, "cut_line")
+        cut.__qualname__ = f"cut_line-{itemsize}"  # the linker knows it by name (npool.cpu.binding)
+        space["cut_line"] = instructions.jit(cut)
         return address_of(compiled(lanes.gather, space, f"{itemsize}"))

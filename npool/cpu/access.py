@@ -66,7 +66,7 @@ def caller(arguments: tuple[str, ...]) -> Any:
     """An intrinsic that calls a compiled loop by address, as Numba itself would call it.
 
     All `arguments` are int64 but `fresh`, a bool. An exception in the loop (there is none but
-    under NUMBA_BOUNDSCHECK) goes on in the caller.
+    under NUMBA_BOUNDSCHECK, of `npool.cpu.checked`) goes on in the caller.
     """
     kinds = tuple(types.boolean if name == "fresh" else types.int64 for name in arguments)
 

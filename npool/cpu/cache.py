@@ -23,6 +23,7 @@ import numpy as np
 from numba.core import config
 
 import npool
+from npool.cpu import bounds
 
 __all__ = ["attach", "cache_directory", "cache_root", "is_private", "say_once"]
 
@@ -114,7 +115,8 @@ def say_once(topic: str, message: str) -> None:
 
 def attach(dispatcher: Any) -> None:
     """Give a dispatcher the disk cache, if there is one."""
-    directory = cache_directory()
+    # Checked loops hold an address of this process.
+    directory = None if bounds.CHECKED else cache_directory()
     if directory is None:
         return
     try:

@@ -10,7 +10,19 @@ import numpy as np
 from numba import types as nb
 from numba.core import config
 
-from npool.cpu import cache, fetch, folds, lanes, parts, planes, strips, tables, tiles, wholes
+from npool.cpu import (
+    bounds,
+    cache,
+    fetch,
+    folds,
+    lanes,
+    parts,
+    planes,
+    strips,
+    tables,
+    tiles,
+    wholes,
+)
 from npool.cpu.compiling import (
     WORD,
     access,
@@ -22,6 +34,9 @@ from npool.cpu.compiling import (
     keep,
     lock,
 )
+
+if bounds.CHECKED:
+    from npool.cpu import checked
 
 __all__ = ["driver", "gatherer"]
 
@@ -53,7 +68,7 @@ def driver(name: str) -> Any:
             "get": access.get,
             "put": access.put,
             "prefetch": access.prefetch,
-            "stream": access.stream,
+            "stream": checked.stream if bounds.CHECKED else access.stream,
             "fence": access.fence,
             **tables.CONSTANTS,
         }
@@ -92,7 +107,7 @@ def gatherer(itemsize: int) -> int:
         source = np.dtype(f"u{itemsize}")
         space = {
             "__name__": lanes.__name__,
-            "view": instructions.view,
+            "view": checked.view if bounds.CHECKED else instructions.view,
             "SOURCE": source,
             "ITEM": itemsize,
             "gather_row": copies.gather_row(source),

@@ -20,7 +20,11 @@ from numba import types
 from numba.core import config
 from numba.extending import intrinsic
 
+from npool.cpu import bounds
 from npool.cpu.parts import Words
+
+if bounds.CHECKED:
+    from npool.cpu import checked
 
 __all__ = ["Emitter", "fill_row", "finish_row", "fold_row", "kind_of", "masked_row", "word"]
 
@@ -76,7 +80,15 @@ class Emitter:
     def cast(self, kind: Any, value: Any, wanted: Any) -> Any:
         return value if kind == wanted else self.context.cast(self.b, value, kind, wanted)
 
+    def check(self, base: Any, i: Any, dtype: np.dtype[Any], n: Any) -> None:
+        """Under NUMBA_BOUNDSCHECK, see that the call may touch `n` elements from `i` on."""
+        if bounds.CHECKED:
+            size = _I64(dtype.itemsize)
+            at = self.b.add(base, self.b.mul(i, size))
+            checked.guard(self.context, self.b, at, self.b.mul(n, size))
+
     def place(self, base: Any, i: Any, dtype: np.dtype[Any]) -> Any:
+        self.check(base, i, dtype, _I64(1))
         kind = self.context.get_data_type(kind_of(dtype))
         return self.b.gep(self.b.inttoptr(base, kind.as_pointer()), [i], inbounds=True)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npool.cpu import workers
+from npool.cpu import bounds, workers
 from npool.cpu.binding import loops
 from npool.cpu.drivers import driver, gatherer
 from npool.cpu.schedule import CONSTANTS, Schedule, schedule
@@ -43,7 +43,9 @@ def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) 
     """
     out = outs[0]
     placed = len(outs) == 2
-    laid, template, _, patient = _prepared(operation, x.strides, out.strides, x.dtype, out.dtype)
+    laid, template, params, patient = _prepared(
+        operation, x.strides, out.strides, x.dtype, out.dtype
+    )
     env = template.copy()
     env[0] = address(x)
     env[1] = address(out)
@@ -56,6 +58,11 @@ def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) 
         _held, at = _scratch(laid.scratch)
         run(shared, dims, head, spans, at, first, last)
 
+    if bounds.CHECKED:
+        _held, at = _scratch(laid.scratch)
+        with bounds.allowed(**_memory(x, outs, laid, params, at)):
+            run(shared, dims, head, spans, at, 0, tasks)
+        return
     if tasks * work < SERIAL_WORK and not patient:
         part(0, tasks)
         return
@@ -82,6 +89,25 @@ def _scratch(size: int) -> tuple[NDArray[np.uint8], int]:
         if size <= KEPT:
             _kept.scratch = found
     return found
+
+
+def _memory(
+    x: NDArray[Any],
+    outs: tuple[NDArray[Any], ...],
+    laid: Schedule,
+    params: NDArray[np.float64],
+    scratch: int,
+) -> dict[str, tuple[int, int]]:
+    """What the loops of a call may touch, its scratch at an address among it."""
+    # The tables at its start are the driver's, and no loop's.
+    tables = 8 * (CONSTANTS["ENV_SIZE"] + CONSTANTS["WORK_SIZE"] * (len(laid.dims) + 21))
+    arrays = {"input": x, "params": params, "results": outs[0]}
+    if len(outs) == 2:
+        arrays["positions"] = outs[1]
+    if laid.masks is not None:
+        arrays["masks"] = laid.masks
+    found = {"scratch": (scratch + tables, scratch + laid.scratch)}
+    return found | {name: bounds.extent(array) for name, array in arrays.items()}
 
 
 def _module(function: Any) -> str:

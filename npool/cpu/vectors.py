@@ -9,6 +9,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from npool import scalars
+from npool.cpu import bounds
 from npool.cpu.emit import Emitter, kind_of, word
 from npool.cpu.parts import Words
 
@@ -59,6 +60,8 @@ def whole_row(words: Words, vector: Callable[..., Any]) -> Any:
         base = e.place(src, o, dtype)
 
         def load(i: Any) -> Any:
+            if bounds.CHECKED:
+                e.check(src, b.add(o, i), dtype, _I64(lanes))
             place = b.bitcast(b.gep(base, [i], inbounds=True), kind.as_pointer())
             return b.load(place, align=dtype.itemsize)
 
@@ -73,18 +76,19 @@ def whole_row(words: Words, vector: Callable[..., Any]) -> Any:
                 vector(b, total, load(b.add(i, _I64(k * lanes)))) for k, total in enumerate(sums)
             ]
             following = b.add(i, _I64(step))
+            back = b.block  # not `head`, where accesses are checked
             i.add_incoming(first, before)
-            i.add_incoming(following, head)
+            i.add_incoming(following, back)
             for total, value, begun in zip(sums, more, start, strict=True):
                 total.add_incoming(begun, before)
-                total.add_incoming(value, head)
+                total.add_incoming(value, back)
             b.cbranch(b.icmp_signed("<", following, last), head, end)
             b.position_at_end(end)
             found = []
             for value, begun in zip(more, start, strict=True):
                 total = b.phi(kind)
                 total.add_incoming(begun, before)
-                total.add_incoming(value, head)
+                total.add_incoming(value, back)
                 found.append(total)
             return found
 
@@ -110,6 +114,8 @@ def whole_row(words: Words, vector: Callable[..., Any]) -> Any:
             f"llvm.masked.load.{short}.p0",
         )
         place = b.bitcast(b.gep(base, [whole], inbounds=True), pointer)
+        if bounds.CHECKED:
+            e.check(src, b.add(o, whole), dtype, b.sub(n, whole))
         rest = b.call(function, [place, ir.IntType(32)(dtype.itemsize), mask, identity])
         total = vector(b, total, rest)
         width = lanes

@@ -1,0 +1,223 @@
+"""NUMBA_BOUNDSCHECK=1: every element that a loop touches lies in memory of its call.
+
+The loops know memory by address, so Numba's own check sees nothing of them: npool brings one
+(`npool.cpu.bounds`). First it must catch accesses outside that are planted in copies of the
+package; then the engine's own tests run under it. Both take processes of their own, without a
+disk cache: what is compiled is decided when npool is imported.
+"""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from fresh_process import ROOT, check_runs, copied, environment
+
+pytestmark = pytest.mark.slow
+
+#: The environment of a checked process; the interpreted loops are another matter.
+CHECKED = {"NUMBA_BOUNDSCHECK": "1", "NPOOL_CACHE_DIR": "", "NUMBA_DISABLE_JIT": None}
+
+#: One call of each kind that a planted fault is for, and how to tell which answer is right.
+CALLS = """
+    import sys, threading
+    import numpy as np, npool
+    from npool.cpu import bounds, schedule
+
+    row = np.arange(4096, dtype=np.float32)
+    planes = np.arange(40 * 49, dtype=np.float32).reshape(40, 7, 7)
+
+    def sums():
+        return npool.sum_pool(row, (2,)), row[::2] + row[1::2]
+
+    def padded():
+        return npool.max_pool(row, (3,), 1, 1), np.append(row[1:], row[-1])
+
+    def places():
+        return npool.max_pool(row, (2,), return_indices=True)[1], np.arange(1, 4096, 2)
+
+    def strided():
+        return npool.sum_pool(row[::3], (2,), 1), row[:-3:3] + row[3::3]
+
+    def channels():
+        x = planes.ravel()[:480].reshape(48, 10)[:, ::5]
+        return npool.max_pool(x, (2,), 2, axes=(0,)), x[1::2]
+
+    def globally():
+        return npool.max_pool(row.reshape(64, 64), (64,)), row[63::64, None]
+
+    def masked():
+        wanted = planes.copy()
+        wanted[:, :-1] = planes[:, 1:]
+        wanted[:, :, :-1] = wanted[:, :, 1:]
+        return npool.max_pool(planes, (3, 3), 1, 1), wanted
+
+    def numbers():
+        wanted = np.cbrt(row[::2].astype(np.float64) ** 3 + row[1::2].astype(np.float64) ** 3)
+        return npool.lp_pool(row, 3, (2,)).round(2), wanted.astype(np.float32).round(2)
+
+    def streamed():
+        schedule.LARGEST_CACHE = 0  # as if every array were past the caches
+        return npool.max_pool(row.reshape(64, 64), (2, 2)), row.reshape(64, 64)[1::2, 1::2]
+
+    def raised(call):
+        try:
+            got, wanted = call()
+        except IndexError as error:
+            print(call.__name__, error, *error.__notes__, sep="; ")
+        else:
+            same = np.allclose(got, wanted, rtol=1e-4)
+            print(call.__name__, "right" if same else "wrong")
+"""
+NAMES = (
+    "sums",
+    "padded",
+    "places",
+    "strided",
+    "channels",
+    "globally",
+    "masked",
+    "numbers",
+    "streamed",
+)
+
+SOURCE = ("cpu/emit.py", "e.b.mul(o, size)", "e.b.mul(e.b.add(o, _I64({})), size)")
+RESULT = (
+    "cpu/emit.py",
+    "e.b.mul(to, _I64(dtype.itemsize))",
+    "e.b.mul(e.b.add(to, _I64({})), _I64(dtype.itemsize))",
+)
+SCRATCH = (
+    "cpu/emit.py",
+    "self.b.mul(o, _I64(part.itemsize))",
+    "self.b.mul(self.b.add(o, _I64({})), _I64(part.itemsize))",
+)
+GATHER = ("cpu/lanes.py", "src + begin * ITEM", "src + (begin + {}) * ITEM")
+#: What is planted, the call that meets it, and what the error says: where, and in what.
+PLANTED = {
+    "a read one element behind the input": (SOURCE, 1, "padded", "+16384 in input of 16384"),
+    "a read one element before the input": (SOURCE, -1, "padded", "-4 in input of 16384"),
+    "a result one element too far": (RESULT, 1, "sums", "+8192 in results of 8192"),
+    "a position one element too far": (
+        ("cpu/emit.py", "for base, dtype in zip((out, positions), words.results",
+         "for base, dtype in zip((out, e.b.add(positions, _I64({}))), words.results"),
+        8, "places", "in positions of 16384",
+    ),
+    "scratch far behind its end": (SCRATCH, 1 << 20, "padded", "in scratch of"),
+    "scratch before its start": (SCRATCH, -(1 << 10), "padded", "in scratch of"),
+    "a strided read one element too far": (GATHER, 1, "strided", "+16384 in input of 16384"),
+    "a strided read of channels one element too far": (
+        ("cpu/lanes.py", "(begin + i * stride", "({} + begin + i * stride"),
+        1, "channels", "in input of",
+    ),
+    "a window of one element too many": (
+        ("cpu/lanes.py", "whole_row(dst, cap, r, src, o + r * stride, n)",
+         "whole_row(dst, cap, r, src, o + r * stride, n + {})"),
+        1, "globally", "in input of 16384",
+    ),
+    "the masks of an axis that is not there": (
+        ("cpu/planes.py", "get(head, MASKS) + (i - 1)", "get(head, MASKS) + (i + {})"),
+        0, "masked", "in masks of",
+    ),
+    "a parameter too many": (
+        ("cpu/emit.py", "self.load(at, _I64(k), double)", "self.load(at, _I64(k + {}), double)"),
+        1, "numbers", "+8 in params of 8",
+    ),
+    "a copy past the caches of one element too many": (
+        ("cpu/strips.py", "+ q * n * item, n * item)", "+ q * n * item, (n + {}) * item)"),
+        1, "streamed", "in results of 4096",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_access_outside_is_caught(name, tmp_path):
+    (file, old, new), number, call, where = PLANTED[name]
+    root = copied(tmp_path, (file, old, new.format(number)))
+    code = (
+        CALLS
+        + f"""
+    print(npool.__file__)
+    raised({call})
+    """
+    )
+    loaded, said = check_runs(code, root=root, **CHECKED).splitlines()
+    assert loaded == str(root / "npool" / "__init__.py")
+    assert said.startswith(f"{call}; a loop of npool reached outside the memory of its call; ")
+    assert where in said
+
+
+def test_nothing_is_raised_where_nothing_is_planted():
+    # And the table is one call's at a time: threads wait for one another.
+    code = (
+        CALLS
+        + f"""
+    assert bounds.CHECKED
+    calls = [{", ".join(NAMES)}]
+    for call in calls:
+        raised(call)
+
+    def again():
+        try:
+            for _ in range(20):
+                for call in calls[:4]:
+                    assert np.array_equal(*call())
+        except BaseException as error:
+            failed.append(error)
+
+    failed = []
+    threads = [threading.Thread(target=again) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(failed)
+    """
+    )
+    lines = check_runs(code, **CHECKED).splitlines()
+    assert lines == [f"{name} right" for name in NAMES] + ["[]"]
+
+
+def test_checked_kernels_are_not_kept_on_disk(tmp_path):
+    code = (
+        CALLS
+        + """
+    raised(sums)
+    """
+    )
+    told = check_runs(code, **{**CHECKED, "NPOOL_CACHE_DIR": str(tmp_path / "cache")})
+    assert told == "sums right\n"
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("value", [None, "0"])
+def test_otherwise_nothing_is_checked(value):
+    code = (
+        CALLS
+        + """
+    assert not bounds.CHECKED
+    raised(sums)
+    print("npool.cpu.checked" in sys.modules)
+    """
+    )
+    assert check_runs(code, **{**CHECKED, "NUMBA_BOUNDSCHECK": value}) == "sums right\nFalse\n"
+
+
+@pytest.mark.parametrize("driver", ["strips", "tiles"])
+def test_the_tests_of_the_engine_pass_under_the_check(driver):
+    # One thread computes in this mode: the tests of threads would show nothing.
+    chosen = f"[{driver}- and not any_number_of_threads"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+         "tests/test_engine_paths.py", "-k", chosen],
+        cwd=ROOT,
+        env=environment(**CHECKED, PYTEST_ADDOPTS=None),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr
+    passed = re.search(r"^(\d+) passed, \d+ deselected", done.stdout, re.MULTILINE)
+    assert passed, done.stdout[-5000:]
+    assert int(passed[1]) > 600

@@ -241,6 +241,17 @@ CASES = {
         inner=4,
         row="SEGMENT",
     ),
+    # the rows that are gathered are one element longer than their windows see, to be split
+    "strided rows in pairs": case(
+        (29, 21, 22),
+        (11, 1),
+        2,
+        ((11, 11), (0, 0)),
+        axes=(0, 2),
+        cut=(EVERY, EVERY, THIRD),
+        strided=True,
+        outer={"FUSED"},
+    ),
     # windows far wider than what they see
     "far wider than the row": case((5, 30), (9000,), 1, 4510, row="PLAIN", outer={"FUSED"}),
     "far wider than the plane": case((5, 30), (9000, 9001), 3, 4510, row="PLAIN", outer={"FUSED"}),

@@ -147,7 +147,9 @@ def line_bytes(dims: list[Dim], inner: int, block: int, itemsize: int) -> int:
     row, column, outer = dims[-1], dims[-2], dims[:-2]
     height = (block - 1) * column.stride + column.span
     taps = prod(dim.kernel for dim in outer if dim.mode == FUSED)
-    return taps * height * min(row.length, row.extent(row.tile, 0)) * inner * itemsize
+    # A row that will be split, in up to four, is made a multiple of so many positions.
+    length = min(row.length, row.extent(row.tile, 0) + 3)
+    return taps * height * length * inner * itemsize
 
 
 def fit_strips(dims: list[Dim], inner: int, width: int, strided: int) -> int:

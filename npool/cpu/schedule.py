@@ -169,7 +169,7 @@ def schedule(
     capacity = scratch_size(dims, inner, segment)
     if block:
         height = dims[-2].extent(dims[-2].tile, 0) if dims[-2].mode == FLAT else block
-        capacity = height * (row_length + spare) + max(2, ways) * ROUND
+        capacity = height * (row_length + spare) + (max(2, ways) + 1) * ROUND
     elif ways:
         capacity += spare * (capacity // row.extent(row.tile, segment))
     row_length += spare

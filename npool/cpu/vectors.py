@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,19 +14,28 @@ from npool.cpu import bounds
 from npool.cpu.emit import Emitter, kind_of, word
 from npool.cpu.parts import Words
 
-__all__ = ["WIDE", "whole_row", "wide_sum"]
+__all__ = ["PLAIN", "WIDE", "whole_row", "wide_sum"]
 
 _I64 = ir.IntType(64)
 
 
+#: The same for elements of which none is NaN.
+PLAIN: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+
 def _wide_extreme(op: str) -> Callable[..., Any]:
-    def combine(builder: Any, x: Any, y: Any) -> Any:
+    def plain(builder: Any, x: Any, y: Any) -> Any:
         kind = getattr(x.type, "element", x.type)
-        if isinstance(kind, ir.IntType):
-            return builder.select(builder.icmp_signed(op, x, y), x, y)
-        best = builder.select(builder.fcmp_ordered(op, x, y), x, y)
+        compare = builder.icmp_signed if isinstance(kind, ir.IntType) else builder.fcmp_ordered
+        return builder.select(compare(op, x, y), x, y)
+
+    def combine(builder: Any, x: Any, y: Any) -> Any:
+        best = plain(builder, x, y)
+        if isinstance(getattr(x.type, "element", x.type), ir.IntType):
+            return best
         return builder.select(builder.fcmp_ordered("ord", x, x), best, x)
 
+    PLAIN[combine] = plain
     return combine
 
 
@@ -118,6 +128,12 @@ def whole_row(words: Words, vector: Callable[..., Any]) -> Any:
             e.check(src, b.add(o, whole), dtype, b.sub(n, whole))
         rest = b.call(function, [place, ir.IntType(32)(dtype.itemsize), mask, identity])
         total = vector(b, total, rest)
+        # Extremes of floats look for NaN once, not at every step of the tree.
+        step = vector
+        if dtype.kind == "f" and vector in PLAIN:
+            step = PLAIN[vector]
+            bits = b.bitcast(b.fcmp_unordered("uno", total, total), ir.IntType(lanes))
+            spoilt = b.icmp_unsigned("!=", bits, ir.IntType(lanes)(0))
         width = lanes
         while width > 1:
             width //= 2
@@ -132,8 +148,10 @@ def whole_row(words: Words, vector: Callable[..., Any]) -> Any:
                 )
                 for half in (0, 1)
             ]
-            total = vector(b, *halves)
+            total = step(b, *halves)
         value = b.extract_element(total, ir.IntType(32)(0))
+        if step is not vector:
+            value = b.select(spoilt, ir.Constant(scalar, math.nan), value)
         e.b.store(value, e.place(e.parts(dst, cap, at)[0], _I64(0), dtype))
 
     return word(words, "dst cap at src o n", emit)

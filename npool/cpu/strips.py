@@ -125,7 +125,7 @@ def strip_task(env, dims, head, spans, work, lists, task):
         flat_fold(env, head, lists, dim(dims, column, KERNEL), shift, total, True)
         s1, s2, s3 = listed(lists, 2, 0), listed(lists, 2, 1), listed(lists, 2, 2)
         taps, whole, at = listed(lists, 2, 3), get(env, A), 0
-        while r < end:
+        while r < end and not stopped(env):
             m = min(get(head, BLOCK), end - r)
             for k in range(3):
                 put(env, A + k, get(env, ROW_A + k))
@@ -147,7 +147,7 @@ def strip_task(env, dims, head, spans, work, lists, task):
         return
     if get(head, REFILL) == 0:
         fill_ends(env, cap, 0, pitch, before, body, get(head, BLOCK))
-    while r < end:
+    while r < end and not stopped(env):
         s = span_of(spans, dims, column, r)
         inside = span(spans, s, INSIDE)
         taps = inside * count
@@ -163,7 +163,8 @@ def strip_task(env, dims, head, spans, work, lists, task):
         far, lead = get(head, AHEAD) * step * along, CHUNK
         if far != 0:
             lead = max(0, inside - step) * count
-        while r < stop:
+        # A task of a slow reducer takes a second, a strip milliseconds.
+        while r < stop and not stopped(env):
             m = min(get(head, BLOCK), stop - r)
             if get(head, DIRECT) == 1:
                 put(env, A, get(env, X) + listed(lists, 0, 0) * get(head, FIRST_BYTES))

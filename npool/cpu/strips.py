@@ -13,10 +13,11 @@ which calls come here and lays out `dims`, `head` and `spans`; all else goes to
 # mypy: disable-error-code="name-defined,no-untyped-def"
 
 
-def strips(shared, dims, head, spans, scratch, first, last):
+def strips(shared, x, values, positions, scratch, first, last):
     """Compute the tasks ``first <= task < last``; every output belongs to one task."""
     env = scratch
-    work = begin(shared, dims, head, scratch)
+    work = begin(shared, x, values, positions, scratch)
+    dims, head, spans = get(scratch, DIMS_AT), get(scratch, HEAD_AT), get(scratch, SPANS_AT)
     lists = work + (get(head, DEPTH) + 1) * WORK_SIZE * 8
     for task in range(first, last):
         if stopped(env):

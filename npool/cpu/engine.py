@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from npool.cpu import bounds, workers
 from npool.cpu.binding import loops
-from npool.cpu.drivers import driver, gatherer
+from npool.cpu.drivers import driver, gatherer, loops_of
 from npool.cpu.schedule import CONSTANTS, Schedule, schedule
+from npool.cpu.tables import ENV
 from npool.layout import empty_like_order, in_place, memory_order
 from npool.memory import LARGE, address
 from npool.operation import Operation
@@ -133,7 +134,9 @@ def _memory(
 ) -> dict[str, tuple[int, int]]:
     """What the loops of a call may touch, its scratch at an address among it."""
     # The tables at its start are the driver's, and no loop's.
-    tables = 8 * (CONSTANTS["ENV_SIZE"] + CONSTANTS["WORK_SIZE"] * (len(laid.dims) + 21))
+    tables = 8 * (
+        CONSTANTS["ENV_SIZE"] + CONSTANTS["WORK_SIZE"] * (len(laid.dims) + CONSTANTS["THREAD_ROWS"])
+    )
     arrays = {"input": x, "params": params, "results": outs[0]}
     if len(outs) == 2:
         arrays["positions"] = outs[1]
@@ -187,17 +190,15 @@ def _prepared(
         tuple([s // itemsize for s in in_strides]), tuple([s // out_itemsize for s in out_strides]),
         pair, reducer.idempotent, code.width, itemsize, out_itemsize,
         code.first, reducer.finish is not None and not placed, operation.include_pad,
-        operation.divisor, placed, code.as_stored, code.whole is not None,
+        operation.divisor, placed, code.as_stored, code.combinable,
     )  # fmt: skip
     params = np.array(reducer.params or (0.0,), np.float64)
-    env = [
-        0, 0, 0, address(params),
-        code.source_rows, code.scratch_rows, code.fill, code.store,
-        code.split, gatherer(itemsize) if laid.strided else 0, 0,
-        code.masked() if laid.driver == "planes" else 0,
-        code.whole() if code.whole and laid.driver == "wholes" else 0, *laid.tables, *[0] * 8,
-    ]  # fmt: skip
-    assert len(env) == CONSTANTS["ENV_SIZE"]
+    known = {name.upper(): code.compiled(name) for name in loops_of(laid.driver)}
+    known |= dict(zip(("DIMS_AT", "HEAD_AT", "SPANS_AT"), laid.tables, strict=True))
+    known["PARAMS"] = address(params)
+    if laid.strided:
+        known["GATHER"] = gatherer(itemsize)
+    env = np.array([known.get(name, 0) for name in ENV], np.int64)
     functions = (reducer.combine, reducer.lift, reducer.finish)
     patient = any(f and not _module(f).startswith("npool.") for f in functions)
-    return _Prepared(laid, np.array(env, np.int64), params, patient, driver(laid.driver))
+    return _Prepared(laid, env, params, patient, driver(laid.driver))

@@ -26,7 +26,7 @@ def begin(shared, x, values, positions, scratch):
     put(env, POSITIONS, positions)
     size = get(head, CAP) * get(head, ITEM_BYTES)
     # Vectors of 64 bytes that lie across two lines of the cache take twice as long.
-    a = (scratch + (ENV_SIZE + (depth + 21) * WORK_SIZE) * 8 + 63) // 64 * 64
+    a = (scratch + (ENV_SIZE + (depth + THREAD_ROWS) * WORK_SIZE) * 8 + 63) // 64 * 64
     b = a + size if get(head, BUFFERS) > 1 else a
     c = b + size if get(head, BUFFERS) > 2 else b
     put(env, A, a)

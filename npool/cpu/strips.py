@@ -35,13 +35,17 @@ def span_of(spans, dims, i, at):
     return s
 
 
-def strip_task(env, dims, head, spans, work, lists, task):
-    """One tile of rows at one place of the axes before the column."""
+def strip_place(env, dims, head, spans, work, lists, task):
+    """Where a task lies: one tile of rows at one place of the axes before the column.
+
+    ``(source, place)`` of its first element, ``target`` of its first result but for the column's
+    and the row's own steps, the divisor of the axes before, how many of their taps are inside,
+    and of a row in scratch: elements, those before the input begins, those inside. The taps' places
+    go to ``lists[3]`` and ``lists[4]``.
+    """
     row = get(head, DEPTH) - 1
     column = row - 1
-    cap, inner = get(head, CAP), get(head, INNER)
-    kept, b, c = get(env, A), get(env, B), get(env, C)
-    rest = task
+    inner, rest = get(head, INNER), task
     for back in range(2):
         i = row - back
         rest, q = rest // dim(dims, i, GRID), rest % dim(dims, i, GRID)
@@ -87,8 +91,19 @@ def strip_task(env, dims, head, spans, work, lists, task):
     source += low * dim(dims, row, IN_STRIDE)
     place += low * dim(dims, row, PLACE)
     # What is fetched starts on a line of the cache (of the first part, at least).
-    a = kept + (64 - before * get(head, FIRST_BYTES) % 64) % 64
-    put(env, A, a)
+    put(env, A, get(env, A) + (64 - before * get(head, FIRST_BYTES) % 64) % 64)
+    return source, place, target, above, count, pitch, before, body
+
+
+def strip_task(env, dims, head, spans, work, lists, task):
+    """One tile of rows at one place of the axes before the column."""
+    row = get(head, DEPTH) - 1
+    column, cap = row - 1, get(head, CAP)
+    kept, b, c = get(env, A), get(env, B), get(env, C)
+    source, place, target, above, count, pitch, before, body = strip_place(
+        env, dims, head, spans, work, lists, task
+    )
+    a = get(env, A)
     r, end = (
         work_of(work, column, START),
         work_of(work, column, START) + work_of(work, column, SIZE),

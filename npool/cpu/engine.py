@@ -87,8 +87,7 @@ def quick(operation: Operation, x: NDArray[Any]) -> Callable[[NDArray[Any]], Any
         return None
     if types.result.kind == "c" and x.dtype.kind != "c":
         return None
-    size = prod(plan.out_shape) * types.result.itemsize
-    if not 0 < size < LARGE:
+    if not prod(plan.out_shape):
         return None
     out = empty_like_order(plan.out_shape, operation.order, types.result)
     laid, env, _, patient, run = _prepared(operation, x.strides, out.strides, x.dtype, out.dtype)
@@ -96,7 +95,7 @@ def quick(operation: Operation, x: NDArray[Any]) -> Callable[[NDArray[Any]], Any
     if patient or tasks * laid.task_work >= SERIAL_WORK:
         return None
     shape, dtype, order = plan.out_shape, types.result, operation.order
-    plain = out.flags.c_contiguous
+    plain = out.flags.c_contiguous and out.nbytes < LARGE
     align = x.dtype.alignment
 
     def call(x: NDArray[Any]) -> Any:

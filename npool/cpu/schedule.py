@@ -49,7 +49,7 @@ FEW = 8
 #: Elements that a split is rounded up to: what an unrolled step of bytes covers.
 ROUND = 128
 #: Bytes of input from which on it is worth prefetching, and how far ahead.
-PREFETCHED, AHEAD_BYTES = 1 << 20, 1 << 13
+PREFETCHED, AHEAD_BYTES = 1 << 20, 12 << 10
 
 
 def _largest_cache() -> int:
@@ -216,9 +216,8 @@ def schedule(
     elif block and dims[-2].mode != FLAT:
         column = dims[-2]
         if itemsize * prod(plan.shape) >= PREFETCHED and column.stride <= column.span:
-            values["AHEAD"] = max(
-                1, AHEAD_BYTES // max(1, row_length * itemsize * min(column.stride, column.kernel))
-            )
+            fresh = min(column.stride, column.kernel) * (fused // column.kernel)
+            values["AHEAD"] = max(1, AHEAD_BYTES // max(1, row_length * itemsize * fresh))
         together = row.out_stride == inner and (inner == 1 or inner_dim.out_stride == 1)
         if (
             not placed

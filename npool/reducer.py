@@ -61,6 +61,9 @@ class Reducer:
         compared as they are stored.
     positions : callable, optional
         ``combine`` for ``(value, position)`` pairs, where the reduction has positions.
+    in_order : callable, optional
+        `positions` for where the second pair is known to come after the first: quicker, since
+        equal values then need no look at their positions. Default: `positions`.
     counts_padding : bool
         Whether padding counts in `count` unless the caller says otherwise.
     divides : bool
@@ -102,6 +105,8 @@ class Reducer:
     selects: bool = False
     #: ``combine`` for (value, position) pairs, where the reduction has positions.
     positions: Callable[[Any, Any], Any] | None = field(default=None, repr=False)
+    #: The same where the second pair is known to come after the first.
+    in_order: Callable[[Any, Any], Any] | None = field(default=None, repr=False)
     #: Whether padding counts in `count` unless the caller says otherwise.
     counts_padding: bool = False
     #: Whether `count` is a divisor that count_include_pad and divisor_override may change.

@@ -51,6 +51,21 @@ def _first_max(a: Any, b: Any) -> Any:
     return select(take, w, v), select(take, q, p)
 
 
+def _later_max(a: Any, b: Any) -> Any:
+    # `_first_max` where every position of `b` is after those of `a`.
+    v, p = a
+    w, q = b
+    take = (w > v) | isnan(w)
+    return select(take, w, v), select(take, q, p)
+
+
+def _later_min(a: Any, b: Any) -> Any:
+    v, p = a
+    w, q = b
+    take = (w < v) | isnan(w)
+    return select(take, w, v), select(take, q, p)
+
+
 def _first_min(a: Any, b: Any) -> Any:
     v, p = a
     w, q = b
@@ -185,6 +200,7 @@ REDUCERS: dict[str, Reducer] = {
             idempotent=True,
             selects=True,
             positions=_first_max,
+            in_order=_later_max,
             summary="the largest element; NaN if there is one",
         ),
         Reducer(
@@ -196,6 +212,7 @@ REDUCERS: dict[str, Reducer] = {
             idempotent=True,
             selects=True,
             positions=_first_min,
+            in_order=_later_min,
             summary="the smallest element; NaN if there is one",
         ),
         Reducer(

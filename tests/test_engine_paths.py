@@ -323,7 +323,7 @@ def test_the_case_takes_the_path_it_is_there_for(name, driver):
     if driver == "strips" and special:
         assert laid.driver == special
         return
-    assert laid.driver in ("strips", "tiles")
+    assert laid.driver in ("pooled", "strips", "tiles")
     *outer, row = modes_of(laid)
     assert row == c.row
     assert c.outer <= set(outer)
@@ -356,7 +356,7 @@ def test_the_cases_cover_the_engine(driver):
         *outer, row = modes_of(laid)
         rows.add(row)
         outers |= set(outer)
-        in_strips |= {(outer[-1], row)} if laid.driver == "strips" else set()
+        in_strips |= {(outer[-1], row)} if laid.driver in ("pooled", "strips") else set()
         if laid.strided:
             strided.add((row, head_of(laid, "INNER") > 1))
         if head_of(laid, "INNER") > 1:

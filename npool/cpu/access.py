@@ -9,7 +9,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["caller", "fence", "get", "prefetch", "put", "stream", "table"]
+__all__ = ["ask", "caller", "fence", "get", "prefetch", "put", "stream", "table"]
 
 
 def table(width: int) -> tuple[Any, Any]:
@@ -102,16 +102,21 @@ def prefetch(typingctx: Any, at: Any, n: Any) -> Any:
     """Ask for the `n` bytes from an address on, which will be read soon. Never faults."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word, flag = ir.IntType(64), ir.IntType(32)
-        pointer = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
-        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        with cgutils.for_range_slice(builder, word(0), args[1], word(_LINE), word) as (i, _):
-            where = builder.inttoptr(builder.add(args[0], i), pointer)
-            builder.call(ask, [where, flag(0), flag(3), flag(1)])  # read, into L1, data
+        ask(builder, *args)
         return context.get_dummy_value()
 
     return types.none(types.int64, types.int64), codegen
+
+
+def ask(builder: Any, at: Any, n: Any) -> None:
+    """`prefetch`, in IR."""
+    word, flag = ir.IntType(64), ir.IntType(32)
+    pointer = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    with cgutils.for_range_slice(builder, word(0), n, word(_LINE), word) as (i, _):
+        where = builder.inttoptr(builder.add(at, i), pointer)
+        builder.call(function, [where, flag(0), flag(3), flag(1)])  # read, into L1, data
 
 
 @intrinsic

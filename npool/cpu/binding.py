@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.core import config
 
-from npool.cpu import bounds, lanes, parts
+from npool.cpu import bounds, lanes, parts, tables
 from npool.cpu.compiling import (
     access,
     address_of,
@@ -31,10 +31,11 @@ from npool.cpu.compiling import (
     instructions,
     lock,
     vectors,
+    windows,
 )
 from npool.cpu.digest import PROCESS, digest, mark
 from npool.cpu.parts import Words
-from npool.cpu.tables import CHUNK
+from npool.cpu.schedule import PART
 from npool.dtypes import is_half
 from npool.reducers import REDUCERS, Reducer
 
@@ -192,9 +193,9 @@ def _bind(
     )
     space = {"__name__": lanes.__name__, "fill_row": emit.fill_row(words), "finish_row":
              emit.finish_row(words), "split_row": copies.split_row(words)}  # fmt: skip
-    space |= {"prefetch": access.prefetch, "PIECE": 2048 // dtype.itemsize, "ITEM": dtype.itemsize}
+    space |= {"prefetch": access.prefetch, "PIECE": PART // dtype.itemsize, "ITEM": dtype.itemsize}
     space["stream"] = checked.stream if bounds.CHECKED else access.stream
-    space["listed"], _ = access.table(CHUNK)
+    space["listed"], _ = access.table(tables.CHUNK)
 
     # Vectors are combined by the words that there are instructions for.
     plain = reducer.lift is None and not placed and held == [words.source] and dtype.kind in "if"
@@ -208,16 +209,29 @@ def _bind(
     def loop(which: str) -> int:
         with lock:
             more, full = space, name
-            if which in ("source_rows", "pooled"):
+            if which == "source_rows":
                 more = {**space, "fold_row": emit.fold_row(words, True)}
+            elif which.endswith(("pooled", "direct")):
+                most = 8 if "wide" in which else 4
+                down = words
+                if "ordered" in which:
+                    down = words._replace(combine=_part(reducer.in_order or reducer.positions))
+                more = {
+                    **space,
+                    "CHUNK": tables.CHUNK,
+                    "PLACE_ITEM": place.itemsize if place else 8,
+                    "fold_taps": windows.fold_taps(down, most),
+                    "fold_pair": windows.fold_pair(words, most),
+                    "finish_taps": windows.finish_taps(words, most),
+                }
+                for part in (lanes.finish_groups, lanes.write_past, lanes.fold_strip):
+                    more[part.__name__] = bound_in(more, part, name and f"{which}-{name}")
             elif which == "scratch_rows":
                 more = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}
             elif which == "masked":
                 more = {**space, "masked_row": emit.masked_row(words)}
             elif which == "whole":
                 more = {**space, "whole_row": vectors.whole_row(words, vector)}
-            if which in ("store", "pooled"):
-                more["finish_rows"] = bound_in(more, lanes.finish_rows, name)
             kind, _, template = which.rpartition("_")
             if kind:
                 full = name and f"{kind}-{name}"

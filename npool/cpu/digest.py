@@ -33,7 +33,8 @@ def digest(reducer: Reducer) -> tuple[str, bool]:
     """
     walk = _Walk()
     walk.add((reducer.identity, reducer.selects, len(reducer.params)))
-    for function in (reducer.combine, reducer.lift, reducer.finish, reducer.positions):
+    functions = (reducer.combine, reducer.lift, reducer.finish, reducer.positions, reducer.in_order)
+    for function in functions:
         walk.add(function)
     name = reducer.name if reducer.name.isidentifier() and reducer.name.isascii() else "fold"
     return f"{name[:40]}-{walk.hash.hexdigest()[:20]}", walk.complete

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from npool.geometry import Plan
@@ -15,6 +16,7 @@ __all__ = [
     "SEGMENT",
     "Dim",
     "dimensions",
+    "in_order",
     "join_tiled",
     "join_whole_axes",
     "spans",
@@ -177,6 +179,12 @@ def join_whole_axes(dims: list[Dim]) -> None:
         last.in_stride, last.place = row.in_stride, row.place
         if last.runs and row.runs:
             last.runs = ((1, last.runs[0][1] * row.runs[0][1]),)
+
+
+def in_order(dims: list[Dim]) -> bool:
+    """Whether taps of the axes before the row, an outer axis first, are in order of position."""
+    places = [dim.place for dim in dims[:-1] if dim.pooled]
+    return all(a > b for a, b in pairwise(places))
 
 
 def spans(dim: Dim) -> list[tuple[int, int, int, int]]:

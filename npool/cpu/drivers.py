@@ -35,6 +35,7 @@ from npool.cpu.compiling import (
     keep,
     lock,
 )
+from npool.cpu.schedule import Schedule
 
 if bounds.CHECKED:
     from npool.cpu import checked
@@ -67,15 +68,16 @@ _ROWS = ("source_rows", "scratch_rows", "fill", "store", "split")
 _LOOPS = {
     "tiles": _ROWS,
     "strips": _ROWS,
-    "pooled": ("fill", "pooled"),
     "planes": ("source_rows", "store", "masked"),
     "wholes": ("store", "whole"),
 }
 
 
-def loops_of(name: str) -> tuple[str, ...]:
-    """Names of the loops that a driver calls."""
-    return _LOOPS[name]
+def loops_of(laid: Schedule) -> dict[str, str]:
+    """The loops that a call needs, and where in `env` its driver looks for each."""
+    if laid.driver == "pooled":
+        return {"FILL": "fill", "POOLED": laid.loop}
+    return {name.upper(): name for name in _LOOPS[laid.driver]}
 
 
 @memoised
@@ -101,7 +103,8 @@ def driver(name: str) -> Any:
         for caller, template in (
             ("call_rows", lanes.rows), ("call_fill", lanes.fill),
             ("call_store", lanes.store), ("call_split", lanes.split), ("call_gather", lanes.gather),
-            ("call_pooled", lanes.pooled), ("call_masked", lanes.masked),
+            ("call_pooled", lanes.pooled), ("call_direct", lanes.direct),
+            ("call_masked", lanes.masked),
             ("call_whole", lanes.whole),
         ):  # fmt: skip
             space[caller] = access.caller(arguments(template))

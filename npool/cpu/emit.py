@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import config
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from npool.cpu import bounds
@@ -126,7 +126,7 @@ class Emitter:
         return self.held(*self.call(self.words.combine, (kind, kind), (a, b)))
 
     def tree(self, values: list[Any]) -> Any:
-        """One to four accumulators to one, in pairs."""
+        """Accumulators to one, in pairs."""
         while len(values) > 1:
             pairs = [self.combine(*values[i : i + 2]) for i in range(0, len(values) - 1, 2)]
             values = pairs + values[len(values) - len(values) % 2 :]
@@ -186,13 +186,47 @@ class Emitter:
         b.cbranch(b.icmp_signed("<", first, last), head, end)
         b.position_at_end(end)
 
-    def choose(self, taps: Any, emit: Callable[[int], None]) -> None:
-        """Branch to `emit` for each number of taps."""
+    def table(self, at: Any, k: int) -> Any:
+        """The `k`-th of the driver's int64 at an address."""
+        return self.b.load(self.b.gep(self.b.inttoptr(at, _I64.as_pointer()), [_I64(k)]))
+
+    def row(self, src: Any, offsets: Any, shift: Any, k: int) -> Any:
+        """Address of the source's element `shift` behind the `k`-th of `offsets`."""
+        size = _I64(self.words.source.itemsize)
+        return self.b.add(src, self.b.mul(self.b.add(self.table(offsets, k), shift), size))
+
+    def each(self, m: Any, body: Callable[[Any], None]) -> None:
+        """Run `body`, which may hold loops, for 0 <= r < m."""
+        with cgutils.for_range(self.b, m, intp=_I64) as loop:
+            body(loop.index)
+
+    def finisher(
+        self, out: Any, positions: Any, to: Any, count: Any, params: Any
+    ) -> Callable[[Any, Any], None]:
+        """``finished(j, value)``: finish an accumulator and write it to the `j`-th place."""
+        words, b, numbers = self.words, self.b, self.params(params)
+        total = self.cast(types.int64, count, kind_of(words.counted))
+        given = (_tuple(words.held), kind_of(words.counted), numbers[0])
+        targets = [
+            b.add(base, b.mul(to, _I64(dtype.itemsize)))
+            for base, dtype in zip((out, positions), words.results, strict=False)
+        ]
+
+        def finished(j: Any, value: Any) -> None:
+            kind, results = self.call(words.finish, given, (value, total, numbers[1]))
+            for k, (base, dtype) in enumerate(zip(targets, words.results, strict=True)):
+                result = self.cast(kind[k], b.extract_value(results, k), kind_of(dtype))
+                self.store(base, j, dtype, result)
+
+        return finished
+
+    def choose(self, taps: Any, emit: Callable[[int], None], most: int = 4) -> None:
+        """Branch to `emit` for each number of taps up to `most`."""
         b = self.b
         end = b.append_basic_block("chosen")
-        blocks = [b.append_basic_block(f"taps{k}") for k in (1, 2, 3, 4)]
-        switch = b.switch(taps, blocks[3])
-        for k, block in enumerate(blocks[:3]):
+        blocks = [b.append_basic_block(f"taps{k + 1}") for k in range(most)]
+        switch = b.switch(taps, blocks[-1])
+        for k, block in enumerate(blocks[:-1]):
             switch.add_case(_I64(k + 1), block)
         for k, block in enumerate(blocks):
             b.position_at_end(block)
@@ -299,22 +333,11 @@ def finish_row(words: Words) -> Any:
         e: Emitter, out: Any, positions: Any, to: Any, across: Any, src: Any, cap: Any, start: Any,
         step: Any, o1: Any, o2: Any, o3: Any, taps: Any, n: Any, count: Any, params: Any,
     ) -> None:  # fmt: skip
-        numbers = e.params(params)
-        total = e.cast(types.int64, count, kind_of(words.counted))
-        given = (_tuple(words.held), kind_of(words.counted), numbers[0])
-        targets = [
-            e.b.add(base, e.b.mul(to, _I64(dtype.itemsize)))
-            for base, dtype in zip((out, positions), words.results, strict=False)
-        ]
+        write = e.finisher(out, positions, to, count, params)
         bases = [e.parts(src, cap, e.b.add(start, o)) for o in (_I64(0), o1, o2, o3)]
 
         def finished(i: Any, j: Any, taps: int) -> None:
-            value = e.tree([e.take(bases[k], i) for k in range(taps)])
-            kind, results = e.call(words.finish, given, (value, total, numbers[1]))
-            for k, (base, dtype) in enumerate(zip(targets, words.results, strict=True)):
-                e.store(
-                    base, j, dtype, e.cast(kind[k], e.b.extract_value(results, k), kind_of(dtype))
-                )
+            write(j, e.tree([e.take(bases[k], i) for k in range(taps)]))
 
         def rows(taps: int) -> None:
             together = e.b.and_(

@@ -192,7 +192,7 @@ def _prepared(
         operation.divisor, placed, code.as_stored, code.combinable,
     )  # fmt: skip
     params = np.array(reducer.params or (0.0,), np.float64)
-    known = {name.upper(): code.compiled(name) for name in loops_of(laid.driver)}
+    known = {place: code.compiled(name) for place, name in loops_of(laid).items()}
     known |= dict(zip(("DIMS_AT", "HEAD_AT", "SPANS_AT"), laid.tables, strict=True))
     known["PARAMS"] = address(params)
     if laid.strided:

@@ -40,8 +40,13 @@ def begin(shared, x, values, positions, scratch):
     put(env, LINE, rows)
     columns = rows + get(head, LINE_BYTES)
     put(env, COLS, columns)
-    for i in range(get(head, SIZE_COLS)):
-        put(columns, i, i // get(head, INNER) * dim(dims, depth - 1, PLACE))
+    weight, inner = dim(dims, depth - 1, PLACE), get(head, INNER)
+    if get(head, PLACE_BYTES) == 4:  # two to a word
+        for i in range(0, get(head, SIZE_COLS), 2):
+            put(columns, i // 2, i // inner * weight | (i + 1) // inner * weight << 32)
+    else:
+        for i in range(get(head, SIZE_COLS)):
+            put(columns, i, i // inner * weight)
     return scratch + ENV_SIZE * 8
 
 

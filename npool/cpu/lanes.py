@@ -98,17 +98,6 @@ def store(
     Accumulators of a row are `inner` together and `step` such groups apart; their further taps
     lie o1...o3 behind. In `out` groups are `across`, elements `within` and rows `lift` apart.
     """
-    finish_rows(
-        out, positions, at, lift, across, within, src, cap, start, pitch, o1, o2, o3, taps, step,
-        inner, n, m, count, params,
-    )  # fmt: skip
-
-
-def finish_rows(
-    out, positions, at, lift, across, within, src, cap, start, pitch, o1, o2, o3, taps, step,
-    inner, n, m, count, params,
-):  # fmt: skip
-    """As `store`, for loops that do more than that."""
     # Groups are strips of `length` results `near` apart, whose accumulators are `apart`.
     groups, length, near, apart, further, next_group = n, inner, within, 1, across, step * inner
     if inner == 1 or (step == 1 and across == inner and within == 1):
@@ -125,67 +114,129 @@ def finish_rows(
 
 
 def pooled(
-    dst, cap, at, pitch, src, o0, o1, o2, o3, stride, cols, p0, p1, p2, p3, climb, params, taps,
-    n, m, block, far, lead, halves, each, ways, out, positions, to, lift, across, within, s1, s2,
-    s3, row_taps, step, inner, over, runs, lists, line, item, width,
+    dst, cap, at, pitch, src, stride, cols, climb, params, taps, n, m, block, far, asked,
+    paired, halves, each, ways, out, positions, to, lift, across, within, row_taps, step, inner,
+    over, runs, lists, line, item, width,
 ):  # fmt: skip
     """From the input to the result: `m` rows, `block` at a time, small windows.
 
     What `rows`, `split` and `store` do one after another, in one loop: a strip of a few rows
     takes a tenth of a microsecond, and so did the three calls. The arguments are theirs, but
-    that the row has `runs` stretches of other divisors (``lists[5]``: where each starts in scratch,
-    6: in the result, 7: its length, 8: its part of the divisor, `over` the rest of it), and that
-    with an `item` other than 0, the bytes of a result, the `width` results of each row are put
-    together in `line` and written past the caches.
+    that rows start at ``lists[0]`` in places ``lists[1]``, and taps of a row in scratch lie
+    ``lists[2]`` behind; that `asked` has a bit for each tap to be prefetched; that two rows are
+    folded at once where `paired`, and each sees what the one before sees one row further on; that
+    the row has `runs` stretches of other divisors (``lists[5]``: where each starts in scratch, 6:
+    in the result, 7: its length, 8: its part of the divisor, `over` the rest of it); and that with
+    an `item` other than 0, the bytes of a result, the `width` results of each row are
+    put together in `line` and written past the caches.
     """
+    places, shifts = lists + CHUNK * 8, lists + 2 * CHUNK * 8
     for first in range(0, m, block):
         lines = min(block, m - first)
-        for q in range(lines):
-            d, r = at + q * pitch, first + q
-            s, p = r * stride, r * climb
-            if taps == 0:
-                fill_row(dst, cap, q * pitch, pitch)
-                continue
-            for begin in range(0, n, PIECE):
-                piece, i = min(PIECE, n - begin), begin + s
-                if lead < 1:
-                    prefetch(src + (o0 + i + far) * ITEM, piece * ITEM)
-                if lead < 2 and taps > 1:
-                    prefetch(src + (o1 + i + far) * ITEM, piece * ITEM)
-                if lead < 3 and taps > 2:
-                    prefetch(src + (o2 + i + far) * ITEM, piece * ITEM)
-                if lead < 4 and taps > 3:
-                    prefetch(src + (o3 + i + far) * ITEM, piece * ITEM)
-                fold_row(
-                    dst, cap, d + begin, src, o0 + i, o1 + i, o2 + i, o3 + i, cols + begin * 8,
-                    p0 + p, p1 + p, p2 + p, p3 + p, params, taps, True, piece,
-                )  # fmt: skip
+        fold_strip(
+            dst, cap, at, pitch, src, first * stride, stride, cols, first * climb, climb, params,
+            taps, n, lines, far, asked, paired, lists, places,
+        )  # fmt: skip
         laid, apart = dst, pitch
         if ways > 1:
             split_row(halves, cap, each, dst, each, ways)
             laid, apart = halves, pitch // ways
-        for k in range(runs):
-            start, at_k = listed(lists, 5, k), listed(lists, 6, k)
-            length, count = listed(lists, 7, k), over * listed(lists, 8, k)
-            if item > 0:
-                finish_rows(
-                    line, positions, at_k, width, across, within, laid, cap, start, apart, s1, s2,
-                    s3, row_taps, step, inner, length, lines, count, params,
-                )  # fmt: skip
-            else:
-                finish_rows(
-                    out, positions, to + first * lift + at_k, lift, across, within, laid, cap,
-                    start, apart, s1, s2, s3, row_taps, step, inner, length, lines, count, params,
-                )  # fmt: skip
+        into, begins, rise = out, to + first * lift, lift
         if item > 0:
-            if lift == width:
-                stream(out + (to + first * lift) * item, line, lines * width * item)
-            else:
-                for q in range(lines):
-                    stream(
-                        out + (to + (first + q) * lift) * item, line + q * width * item,
-                        width * item,
-                    )  # fmt: skip
+            into, begins, rise = line, 0, width
+        for k in range(runs):
+            finish_groups(
+                into, positions, begins + listed(lists, 6, k), rise, across, within, laid, cap,
+                listed(lists, 5, k), apart, shifts, row_taps, step, inner, listed(lists, 7, k),
+                lines, over * listed(lists, 8, k), params,
+            )  # fmt: skip
+        if item > 0:
+            write_past(out + (to + first * lift) * item, lift * item, line, width * item, lines)
+
+
+def fold_strip(
+    dst, cap, at, pitch, src, s, stride, cols, p, climb, params, taps, n, lines, far, asked, paired,
+    lists, places,
+):  # fmt: skip
+    """Fold the rows of a strip: see `pooled`. Sources begin `s` and places `p` further on."""
+    if taps == 0:
+        for q in range(lines):
+            fill_row(dst, cap, q * pitch, pitch)
+        return
+    pairs = lines // 2 if paired > 0 else 0
+    # Asked for piece by piece: the CPU keeps few lines under way at a time.
+    some, many = (pairs, lines) if n <= PIECE else (1, 1)
+    for q in range(0, pairs, max(1, some)):
+        for begin in range(0, n, PIECE):
+            fold_pair(
+                dst, cap, at + 2 * q * pitch + begin, pitch, src, lists,
+                s + 2 * q * stride + begin, stride, far, asked, params, taps,
+                min(PIECE, n - begin), some,
+            )  # fmt: skip
+    for q in range(2 * pairs, lines, many):
+        for begin in range(0, n, PIECE):
+            fold_taps(
+                dst, cap, at + q * pitch + begin, pitch, src, lists, s + q * stride + begin,
+                stride, cols + begin * PLACE_ITEM, places, p + q * climb, climb, far, asked,
+                params, taps, min(PIECE, n - begin), min(many, lines - q),
+            )  # fmt: skip
+
+
+def direct(
+    cap, src, stride, params, n, m, far, halves, each, span, ways, out, to, lift, row_taps, over,
+    lists, line, item,
+):  # fmt: skip
+    """`pooled` of rows folded where they lie: one tap a row, no padding, a part at a time.
+
+    A row of `n` results starts at ``lists[0]``, and the next `stride` further on. With `ways` of
+    splitting, `each` is where the next way begins in `halves`, and windows are `span` wide.
+    """
+    shifts, size = lists + 2 * CHUNK * 8, PIECE // ways
+    for r in range(m):
+        for begin in range(0, n, size):
+            part = min(size, n - begin)
+            start = listed(lists, 0, 0) + r * stride + begin * ways
+            if far > 0:
+                prefetch(src + (start + far) * ITEM, part * ways * ITEM)
+            laid = src + start * ITEM
+            if ways > 1:
+                split_row(halves, cap, each, laid, part - 1 + span // ways, ways)
+                laid = halves
+            into, at = out, to + r * lift + begin
+            if item > 0:
+                into, at = line, 0
+            finish_taps(
+                into, 0, at, 1, 0, laid, cap, 0, 1, 0, shifts, row_taps, part, 1, over, params
+            )
+            if item > 0:
+                stream(out + (to + r * lift + begin) * item, line, part * item)
+
+
+def write_past(out, lift, line, width, m):
+    """Copy `m` rows of `width` bytes from `line` to where they belong, past the caches."""
+    if lift == width:
+        stream(out, line, m * width)
+        return
+    for q in range(m):
+        stream(out + q * lift, line + q * width, width)
+
+
+def finish_groups(
+    out, positions, at, lift, across, within, src, cap, start, pitch, shifts, taps, step, inner,
+    n, m, count, params,
+):  # fmt: skip
+    """As `store`, of taps that lie `shifts` behind."""
+    turns, near, far, apart, further, length, many = m, 1, across, 1, step * inner, inner, n
+    if inner == 1 or (step == 1 and across == inner and within == 1):
+        turns, near, far, apart, further = 1, across if inner == 1 else 1, lift, step, pitch
+        length, many = n * inner, m
+    elif within != 1:
+        near, far, apart, further, length, many = across, within, step * inner, 1, n, inner
+    for r in range(turns):
+        finish_taps(
+            out, positions, at + r * lift, near, far, src, cap, start + r * pitch, apart, further,
+            shifts, taps, length, many, count, params,
+        )  # fmt: skip
 
 
 def split(dst, cap, each, src, n, ways):

@@ -1,6 +1,6 @@
 """The driver of small windows: one loop takes rows from the input to the result.
 
-It serves what most calls are: at most four rows folded into one, and at most four taps along it.
+It serves what most calls are: at most eight rows folded into one, and at most eight taps along it.
 What `npool.cpu.strips` does with several loops and a few rows at a time, `npool.cpu.lanes.pooled`
 does in one, for all rows of a task that see as many taps: a strip of a few rows takes a tenth of a
 microsecond, and so did calling the loops (docs/performance.md).
@@ -36,9 +36,9 @@ def pooled_task(env, dims, head, spans, work, lists, task):
     r = work_of(work, column, START)
     end = r + work_of(work, column, SIZE)
     block = min(get(head, BLOCK), end - r)
-    fill_ends(env, get(head, CAP), 0, pitch, before, body, block)
+    if get(head, DIRECT) == 0:
+        fill_ends(env, get(head, CAP), 0, pitch, before, body, block)
     inner, ways, step = get(head, INNER), max(1, get(head, SPLIT_ROW)), 1
-    # Taps along the row: 1 to 4.
     row_taps, shift, each = dim(dims, row, KERNEL), dim(dims, row, DILATION) * inner, block * pitch
     if dim(dims, row, MODE) == FLAT:
         step = dim(dims, row, STRIDE)
@@ -46,8 +46,10 @@ def pooled_task(env, dims, head, spans, work, lists, task):
         # Whole groups: reading and writing past the end costs less than a remainder.
         each = -(-each // (ways * get(head, ROUND))) * get(head, ROUND)
         step = 1
-    for t in range(1, 4):
-        o = min(t, row_taps - 1) * shift
+    if get(head, DIRECT) == 1:
+        each = get(head, CAP) // ways
+    for t in range(row_taps):
+        o = t * shift
         set_list(lists, 2, t, o // ways + o % ways * each)
     # The stretches of the row, by their divisors.
     runs, done, across = 0, 0, dim(dims, row, OUT_STRIDE)
@@ -74,21 +76,29 @@ def pooled_task(env, dims, head, spans, work, lists, task):
         for t in range(inside):
             further = at + t * dim(dims, column, DILATION)
             for j in range(count):
-                set_list(lists, 0, t * count + j, source + further * along + listed(lists, 3, j))
-                set_list(lists, 1, t * count + j, place + further * climb + listed(lists, 4, j))
-        # Rows to prefetch: those that the last taps see, some strips on.
-        far, lead = get(head, AHEAD) * stride * along, CHUNK
-        if far != 0:
-            lead = max(0, inside - stride) * count
-        call_pooled(
-            get(env, POOLED), get(env, A), get(head, CAP), before, pitch, get(env, X),
-            listed(lists, 0, 0), listed(lists, 0, 1), listed(lists, 0, 2), listed(lists, 0, 3),
-            stride * along, get(env, COLS), listed(lists, 1, 0), listed(lists, 1, 1),
-            listed(lists, 1, 2), listed(lists, 1, 3), stride * climb, get(env, PARAMS), taps,
-            body, m, block, far, lead, get(env, B), each, ways, get(env, VALUES),
-            get(env, POSITIONS), target, lift, across, get(head, OUT_WITHIN), listed(lists, 2, 1),
-            listed(lists, 2, 2), listed(lists, 2, 3), row_taps, step, inner, over, runs, lists,
-            get(env, LINE), get(head, STREAM_BYTES), done * inner,
-        )  # fmt: skip
+                # In the order of their positions, where the axes are in that order.
+                k = j * inside + t
+                set_list(lists, 0, k, source + further * along + listed(lists, 3, j))
+                set_list(lists, 1, k, place + further * climb + listed(lists, 4, j))
+        # Rows to prefetch: those that no window before saw, some strips on.
+        far, asked = get(head, AHEAD) * stride * along, 0
+        for k in range(taps if far != 0 else 0):
+            asked |= (1 if k % inside >= inside - stride else 0) << k
+        if get(head, DIRECT) == 1:
+            call_direct(
+                get(env, POOLED), get(head, CAP), get(env, X), stride * along, get(env, PARAMS),
+                listed(lists, 7, 0), m, get(head, AHEAD), get(env, A), each,
+                (row_taps - 1) * shift + 1, ways, get(env, VALUES), target, lift, row_taps,
+                over * listed(lists, 8, 0), lists, get(env, LINE), get(head, STREAM_BYTES),
+            )  # fmt: skip
+        else:
+            call_pooled(
+                get(env, POOLED), get(env, A), get(head, CAP), before, pitch, get(env, X),
+                stride * along, get(env, COLS), stride * climb, get(env, PARAMS), taps, body, m,
+                block, far, asked, get(head, PAIRED), get(env, B), each, ways,
+                get(env, VALUES), get(env, POSITIONS), target, lift, across,
+                get(head, OUT_WITHIN), row_taps, step, inner, over, runs, lists, get(env, LINE),
+                get(head, STREAM_BYTES), done * inner,
+            )  # fmt: skip
         r += m
         target += m * lift

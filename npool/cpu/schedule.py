@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from npool.cpu.dimensions import (
     SEGMENT,
     Dim,
     dimensions,
+    in_order,
     join_tiled,
     join_whole_axes,
     spans,
@@ -29,11 +29,13 @@ from npool.cpu.dimensions import (
 from npool.cpu.tables import COLUMNS, CONSTANTS, DIMS_WIDTH, ENV, HEAD, SPANS, THREAD_ROWS
 from npool.cpu.tiling import (
     CHUNK,
+    LARGEST_CACHE,
     fit_planes,
     fit_strips,
     fit_tiles,
     fit_wholes,
     is_direct,
+    is_small,
     line_bytes,
     scratch_size,
 )
@@ -52,21 +54,12 @@ ROUND = 128
 PREFETCHED, AHEAD_BYTES = 1 << 20, 12 << 10
 
 
-def _largest_cache() -> int:
-    """Bytes of the last cache before memory."""
-    sizes = [1 << 23]
-    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        try:
-            sizes.append(int(path.read_text().strip().rstrip("K")) << 10)
-        except (OSError, ValueError):
-            continue
-    return max(sizes)
-
-
 #: Elements that a task of `npool.cpu.wholes` reads, about.
 WHOLE_ELEMENTS = 1 << 15
-#: Where input and result take more, results are written past the caches.
-LARGEST_CACHE = _largest_cache()
+#: Bytes of a row that is folded where it lies: of a task, and at a time (`npool.cpu.binding`).
+DIRECT_BYTES, PART = 1 << 17, 1 << 11
+#: Bytes of a row of which two are folded at once, where that saves but one fold in four.
+PAIR_BYTES = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +82,9 @@ class Schedule:
     masks: NDArray[np.uint8] | None
     #: Addresses of the tables, in the order that a driver takes them.
     tables: tuple[int, int, int]
+    #: The loop of `npool.cpu.pooled`: "pooled" or "direct", after "wide_" past four taps, and
+    #: after "ordered_" where rows are folded in the order of their positions.
+    loop: str = ""
 
 
 @lru_cache(maxsize=1024)
@@ -161,19 +157,39 @@ def schedule(
         block = fit_strips(dims, inner, width, itemsize if strided else 0)
     if not block:
         fit_tiles(dims, inner, segment, width)
-    row = dims[-1]
-    row_length = row.extent(row.tile, segment) * inner
+    row, column = dims[-1], dims[-2] if block else dims[-1]
     ways = row.stride if row.mode == FLAT and 2 <= row.stride <= 4 and inner == 1 else 0
+    fused = prod(dim.kernel for dim in dims if dim.mode == FUSED)
+    driver = "strips" if block else "tiles"
+    loop, paired, direct = "", False, False
+    if block and not strided and is_small(dims, inner):
+        driver, loop = "pooled", "pooled"
+        direct = as_stored and is_direct(dims, ways) and row.out_stride == 1
+        if direct:
+            loop, block = "direct", 1
+            row.tile = min(row.out, max(1, DIRECT_BYTES // (row.stride * itemsize)))
+        elif (
+            not placed
+            and column.stride == column.dilation == 1 < column.kernel == fused
+            and (column.kernel > 3 or row.extent(row.tile, 0) * inner * width <= PAIR_BYTES)
+        ):
+            paired, block = True, min(column.tile, max(2, block))
+        if placed and in_order(dims):
+            loop = f"ordered_{loop}"
+        if max(fused, row.kernel) > 4:
+            loop = f"wide_{loop}"
+    row_length = row.extent(row.tile, segment) * inner
     # A row is made a multiple of so many positions.
     spare = max(0, ways - 1)
     capacity = scratch_size(dims, inner, segment)
     if block:
         height = dims[-2].extent(dims[-2].tile, 0) if dims[-2].mode == FLAT else block
+        if direct:
+            row_length = PART // itemsize + row.span
         capacity = height * (row_length + spare) + (max(2, ways) + 1) * ROUND
     elif ways:
         capacity += spare * (capacity // row.extent(row.tile, segment))
     row_length += spare
-    fused = prod(dim.kernel for dim in dims if dim.mode == FUSED)
     pieces = row.kernel // max(segment, 1) + 1 if row.mode == SEGMENT else 1
     passes = any(dim.mode == ROWS or (dim.mode == FLAT and dim.kernel > 1) for dim in dims)
     flat = any(dim.mode == FLAT and dim.kernel > 1 for dim in dims)
@@ -206,16 +222,18 @@ def schedule(
         "SOURCE_BYTES": itemsize,
         "AHEAD": 0,
         "STREAM_BYTES": 0,
-        "DIRECT": 0,
+        "DIRECT": int(direct),
+        "PAIRED": int(paired),
+        "PLACE_BYTES": min(8, width - first_bytes) if placed and driver == "pooled" else 8,
     }
-    if block and as_stored and not strided and is_direct(dims, ways):
-        block = 1
-        values |= {"DIRECT": 1, "BLOCK": 1}
     if block and strided:
         values["LINE_BYTES"] = -(-line_bytes(dims, inner, block, itemsize) // 8) * 8
     elif block and dims[-2].mode != FLAT:
-        column = dims[-2]
-        if itemsize * prod(plan.shape) >= PREFETCHED and column.stride <= column.span:
+        if itemsize * prod(plan.shape) < PREFETCHED:
+            pass
+        elif direct:
+            values["AHEAD"] = AHEAD_BYTES // itemsize
+        elif column.stride <= column.span:
             fresh = min(column.stride, column.kernel) * (fused // column.kernel)
             values["AHEAD"] = max(1, AHEAD_BYTES // max(1, row_length * itemsize * fresh))
         together = row.out_stride == inner and (inner == 1 or inner_dim.out_stride == 1)
@@ -225,7 +243,8 @@ def schedule(
             and itemsize * prod(plan.shape) + out_itemsize * prod(plan.out_shape) > LARGEST_CACHE
         ):
             values["STREAM_BYTES"] = out_itemsize
-            values["LINE_BYTES"] = -(-block * row.tile * inner * out_itemsize // 8) * 8
+            length = PART // itemsize if direct else block * row.tile * inner
+            values["LINE_BYTES"] = -(-length * out_itemsize // 8) * 8
     for name, value in values.items():
         head[CONSTANTS[name]] = value
     table = np.zeros((len(dims), DIMS_WIDTH), np.int64)
@@ -258,17 +277,8 @@ def schedule(
         + 8 * int(head[CONSTANTS["SIZE_COLS"]])
     )
     tables = (address(table), address(head), address(span_table))
-    driver = "strips" if block else "tiles"
-    if (
-        block
-        and fused <= 4
-        and (row.mode == PLAIN or row.kernel <= 4)
-        and not (strided or values["DIRECT"] or values["ROW_BUFFERS"])
-        and (row.mode == PLAIN or row.stride == 1 or ways or inner > 1)
-    ):
-        driver = "pooled"
     return Schedule(
-        table, head, span_table, tasks, scratch, strided, driver, max(1, work), None, tables
+        table, head, span_table, tasks, scratch, strided, driver, max(1, work), None, tables, loop
     )
 
 

@@ -182,9 +182,7 @@ def strip_task(env, dims, head, spans, work, lists, task):
         # A task of a slow reducer takes a second, a strip milliseconds.
         while r < stop and not stopped(env):
             m = min(get(head, BLOCK), stop - r)
-            if get(head, DIRECT) == 1:
-                put(env, A, get(env, X) + listed(lists, 0, 0) * get(head, FIRST_BYTES))
-            elif taps == 0 or body == 0:
+            if taps == 0 or body == 0:
                 call_fill(get(env, FILL), a, cap, 0, pitch, pitch, m)
             else:
                 if get(head, REFILL) == 1:
@@ -256,11 +254,8 @@ def strip_store(env, dims, head, spans, work, lists, r, end, target, above, pitc
         leave = step == 1 or ways > 1 or inner > 1
         flat_fold(env, head, lists, dim(dims, row, KERNEL), shift, total, leave)
         if ways > 1:
-            # Whole groups: reading and writing past the end costs less than a remainder. Past
-            # the end of the input there may be nothing to read.
-            each = total // ways
-            if get(head, DIRECT) == 0:
-                each = -(-total // (ways * get(head, ROUND))) * get(head, ROUND)
+            # Whole groups: reading and writing past the end costs less than a remainder.
+            each = -(-total // (ways * get(head, ROUND))) * get(head, ROUND)
             call_split(get(env, SPLIT), get(env, B), cap, each, get(env, A), each, ways)
             swap(env, A, B)
             for t in range(3):

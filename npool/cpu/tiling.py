@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from math import prod
+from pathlib import Path
 
 from npool.cpu.dimensions import FLAT, FUSED, PLAIN, ROWS, Dim
 
 __all__ = [
-    "CHUNK", "fit_planes", "fit_strips", "fit_tiles", "fit_wholes", "is_direct", "line_bytes",
-    "scratch_size",
+    "CHUNK", "LARGEST_CACHE", "fit_planes", "fit_strips", "fit_tiles", "fit_wholes", "is_direct",
+    "is_small",
+    "line_bytes", "scratch_size",
 ]  # fmt: skip
 
 #: Rows folded before a partial result is set apart.
@@ -23,6 +25,21 @@ PLANE_ROW, PLANE_BYTES = 64, 1 << 13
 HUGE_TILE = 1 << 22
 #: The most that a tile may take at all, in bytes.
 MOST_SCRATCH = 1 << 25
+
+
+def _largest_cache() -> int:
+    """Bytes of the last cache before memory."""
+    sizes = [1 << 23]
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        try:
+            sizes.append(int(path.read_text().strip().rstrip("K")) << 10)
+        except (OSError, ValueError):
+            continue
+    return max(sizes)
+
+
+#: Where input and result take more, results are written past the caches.
+LARGEST_CACHE = _largest_cache()
 
 
 def scratch_size(dims: list[Dim], inner: int, segment: int) -> int:
@@ -74,6 +91,16 @@ def fit_wholes(dims: list[Dim]) -> bool:
     )
 
 
+def is_small(dims: list[Dim], inner: int) -> bool:
+    """Whether windows are small enough for `npool.cpu.pooled`: eight rows, eight taps of a row."""
+    row, column = dims[-1], dims[-2]
+    return (
+        column.mode != FLAT
+        and prod(dim.kernel for dim in dims[:-1] if dim.mode == FUSED) <= 8
+        and (row.mode == PLAIN or (row.kernel <= 8 and (row.stride <= 4 or inner > 1)))
+    )
+
+
 def is_direct(dims: list[Dim], ways: int) -> bool:
     """Whether rows can be folded where they lie: one tap a row, no padding, one pass."""
     row = dims[-1]
@@ -83,7 +110,7 @@ def is_direct(dims: list[Dim], ways: int) -> bool:
 
     return (
         row.mode == FLAT
-        and row.kernel <= 4
+        and row.kernel <= 8
         and (not ways or row.span % ways == 0)
         and all(map(inside, dims))
         and all(dim.mode in (PLAIN, FUSED) and dim.kernel == 1 for dim in dims[:-1])

@@ -81,6 +81,9 @@ CASES = {
     # one axis, in the row
     "row of small windows": case((9, 300), (3,), 1, 1, outer={"PLAIN"}),
     "row of pairs": case((9, 301), (2,), 2, outer={"PLAIN"}),
+    "row where it lies": case((3, 70_003), (5,), 1),
+    "row split where it lies": case((2, 5003), (6,), 3),
+    "row of three split where it lies": case((7, 1203), (3,), 3, joined=False),
     "row with gaps": case((4, 500), (2,), 5, 1),
     "row of wide windows": case((3, 700), (45,), 1, 22),
     "row of wide steps": case((3, 700), (45,), 15, 22),
@@ -145,6 +148,13 @@ CASES = {
     "the whole array": case((30, 40, 50), (30, 40, 50), row="SEGMENT", several_chunks=True),
     "volumes in many tiles": case((71, 123, 137), (3, 3, 3), 1, 1, outer={"FLAT"}, tiled=2),
     # channels last, and other axes behind the row
+    "axes from the last to the first": case(
+        (9, 21, 30), (2, 2, 2), 2, 1, axes=(2, 1, 0), outer={"FUSED"}
+    ),
+    "axes from the last to the first, wide": case(
+        (9, 21, 30), (5, 3, 2), 2, 1, axes=(2, 1, 0), outer={"FUSED"}
+    ),
+    "seven rows at a time": case((300, 70), 7, 1, 3, axes=(0, 1), outer={"FUSED"}),
     "channels last": case((40, 50, 3), 3, 2, 1, axes=(0, 1), inner=3, outer={"FUSED"}),
     "channels last, wide": case((60, 70, 3), 9, 1, 4, axes=(0, 1), inner=3, outer={"FLAT"}),
     "channels last, segments": case((9, 640, 5), 60, 50, 7, axes=(1,), inner=5, row="SEGMENT"),
@@ -373,6 +383,22 @@ def test_the_cases_cover_the_engine(driver):
     columns = ("PLAIN", "FUSED", "FLAT")
     wanted = {(column, row) for column in columns for row in ("PLAIN", "FLAT")}
     assert in_strips == (wanted if driver == "strips" else set())
+
+
+def test_the_cases_cover_the_loops_of_small_windows(driver):
+    reached, paired = set(), set()
+    for c in CASES.values():
+        for placed in (False, True):
+            _, laid = scheduled(c, c.array(numbers(c.shape)), "max", placed)
+            reached |= {(laid.loop, placed)}
+            paired |= {laid.loop} if head_of(laid, "PAIRED") else set()
+    wanted = {("", False), ("", True)}
+    if driver == "strips":
+        for wide in ("", "wide_"):
+            wanted |= {(wide + loop, False) for loop in ("pooled", "direct")}
+            wanted |= {(wide + loop, True) for loop in ("pooled", "ordered_pooled")}
+    assert reached == wanted
+    assert paired == ({"pooled", "wide_pooled"} if driver == "strips" else set())
 
 
 # --- a reference, one tap at a time --------------------------------------------------------------

@@ -26,7 +26,10 @@ __all__ = [
     "fence",
     "fill_row",
     "finish_row",
+    "finish_taps",
+    "fold_pair",
     "fold_row",
+    "fold_taps",
     "gather_row",
     "get",
     "jit",
@@ -201,6 +204,62 @@ def fold_row(words: Words, from_source: bool) -> Callable[..., None]:
     return fold
 
 
+def fold_taps(words: Words, most: int) -> Callable[..., None]:
+    """As `npool.cpu.windows.fold_taps`."""
+
+    def fold(
+        dst: int, cap: int, at: int, pitch: int, src: int, offsets: int, shift: int, stride: int,
+        cols: int, places: int, more: int, climb: int, far: int, asked: int, params: int,
+        taps: int, n: int, m: int,
+    ) -> None:  # fmt: skip
+        size, numbers = words.source.itemsize, _params(words, params)
+        column = _Memory(cols, n if words.placed else 0, words.held[-1])
+
+        def element(k: int, r: int, i: int) -> Any:
+            o = get(offsets, k) + shift + r * stride + i
+            lifted = words.lift(_Memory(src + o * size, 1, words.source)[0], numbers)
+            if not words.placed:
+                return lifted
+            return (*lifted, get(places, k) + more + r * climb + column[i])
+
+        for r in range(m):
+            into = _Scratch(words, dst, cap, at + r * pitch)
+            for i in range(n):
+                into[i] = _tree(words, [element(k, r, i) for k in range(taps)])
+
+    return fold
+
+
+def fold_pair(words: Words, most: int) -> Callable[..., None]:
+    """As `npool.cpu.windows.fold_pair`."""
+    one = fold_taps(words, most)
+
+    def fold(
+        dst: int, cap: int, at: int, pitch: int, src: int, offsets: int, shift: int, stride: int,
+        far: int, asked: int, params: int, taps: int, n: int, m: int,
+    ) -> None:  # fmt: skip
+        one(dst, cap, at, pitch, src, offsets, shift, stride, 0, 0, 0, 0, far, asked, params, taps,
+            n, 2 * m)  # fmt: skip
+
+    return fold
+
+
+def finish_taps(words: Words, most: int) -> Callable[..., None]:
+    """As `npool.cpu.windows.finish_taps`."""
+    one = _finish(words)
+
+    def finish(
+        out: int, positions: int, to: int, across: int, lift: int, src: int, cap: int, start: int,
+        step: int, pitch: int, offsets: int, taps: int, n: int, m: int, count: int, params: int,
+    ) -> None:  # fmt: skip
+        behind = tuple(get(offsets, k) for k in range(taps))
+        for r in range(m):
+            one(out, positions, to + r * lift, across, src, cap, start + r * pitch, step, behind, n,
+                count, params)  # fmt: skip
+
+    return finish
+
+
 def fill_row(words: Words) -> Callable[..., None]:
     """As `npool.cpu.emit.fill_row`."""
 
@@ -219,10 +278,21 @@ def finish_row(words: Words) -> Callable[..., None]:
         out: int, positions: int, to: int, across: int, src: int, cap: int, start: int, step: int,
         o1: int, o2: int, o3: int, taps: int, n: int, count: int, params: int,
     ) -> None:  # fmt: skip
+        write(out, positions, to, across, src, cap, start, step, (0, o1, o2, o3)[:taps], n, count,
+              params)  # fmt: skip
+
+    write = _finish(words)
+    return finish
+
+
+def _finish(words: Words) -> Callable[..., None]:
+    def finish(
+        out: int, positions: int, to: int, across: int, src: int, cap: int, start: int, step: int,
+        offsets: tuple[int, ...], n: int, count: int, params: int,
+    ) -> None:  # fmt: skip
         total = count if words.counted.kind in "iu" else words.counted.type(count)
         numbers = _params(words, params)
         for i in range(n):
-            offsets = (0, o1, o2, o3)[:taps]
             value = _tree(words, [_Scratch(words, src, cap, start + o)[i * step] for o in offsets])
             results = words.finish(value, total, numbers)
             for base, dtype, result in zip((out, positions), words.results, results, strict=False):

@@ -81,11 +81,15 @@ NAMES = (
     "streamed",
 )
 
-SOURCE = ("cpu/emit.py", "e.b.mul(o, size)", "e.b.mul(e.b.add(o, _I64({})), size)")
+SOURCE = (
+    "cpu/emit.py",
+    "self.table(offsets, k), shift",
+    "self.table(offsets, k), self.b.add(shift, _I64({}))",
+)
 RESULT = (
     "cpu/emit.py",
-    "e.b.mul(to, _I64(dtype.itemsize))",
-    "e.b.mul(e.b.add(to, _I64({})), _I64(dtype.itemsize))",
+    "b.mul(to, _I64(dtype.itemsize))",
+    "b.mul(b.add(to, _I64({})), _I64(dtype.itemsize))",
 )
 SCRATCH = (
     "cpu/emit.py",
@@ -100,7 +104,7 @@ PLANTED = {
     "a result one element too far": (RESULT, 1, "sums", "+8192 in results of 8192"),
     "a position one element too far": (
         ("cpu/emit.py", "for base, dtype in zip((out, positions), words.results",
-         "for base, dtype in zip((out, e.b.add(positions, _I64({}))), words.results"),
+         "for base, dtype in zip((out, b.add(positions, _I64({}))), words.results"),
         8, "places", "in positions of 16384",
     ),
     "scratch far behind its end": (SCRATCH, 1 << 20, "padded", "in scratch of"),
@@ -124,7 +128,7 @@ PLANTED = {
         1, "numbers", "+8 in params of 8",
     ),
     "a copy past the caches of one element too many": (
-        ("cpu/strips.py", "+ q * n * item, n * item)", "+ q * n * item, (n + {}) * item)"),
+        ("cpu/lanes.py", "stream(out, line, m * width)", "stream(out, line, (m + {}) * width)"),
         1, "streamed", "in results of 4096",
     ),
 }  # fmt: skip

@@ -210,7 +210,8 @@ SHIFTS = {"one element too far": 1, "one element too soon": -1}
 
 @pytest.mark.parametrize("name", SHIFTS)
 def test_the_guard_catches_a_planted_overread(name, tmp_path):
-    old, new = "e.b.mul(o, size)", f"e.b.mul(e.b.add(o, _I64({SHIFTS[name]})), size)"
+    old = "self.table(offsets, k), shift"
+    new = f"self.table(offsets, k), self.b.add(shift, _I64({SHIFTS[name]}))"
     root = copied(tmp_path, ("cpu/emit.py", old, new))
     code = """
         import numpy as np, npool, sys

@@ -164,7 +164,7 @@ def schedule(
     loop, paired, direct = "", False, False
     if block and not strided and is_small(dims, inner):
         driver, loop = "pooled", "pooled"
-        direct = as_stored and is_direct(dims, ways) and row.out_stride == 1
+        direct = as_stored and inner == row.out_stride == 1 and is_direct(dims, ways)
         if direct:
             loop, block = "direct", 1
             row.tile = min(row.out, max(1, DIRECT_BYTES // (row.stride * itemsize)))

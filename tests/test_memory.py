@@ -109,3 +109,17 @@ def test_results_of_calls_that_overlap_are_apart():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_the_short_way_of_small_calls_outlives_the_engines_cache():
+    from npool.cpu import engine, schedule
+
+    x = np.arange(60.0, dtype=np.float32).reshape(6, 10)
+    wanted = npool.avg_pool(x, (2, 2))
+    npool.avg_pool(x, (2, 2))
+    for cached in (engine._prepared, schedule.schedule):
+        cached.cache_clear()
+    gc.collect()
+    spoilt = [np.full(n, -1, np.int64) for n in (16, 32, 64, 256) for _ in range(200)]
+    assert np.array_equal(npool.avg_pool(x, (2, 2)), wanted)
+    del spoilt

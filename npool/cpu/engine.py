@@ -90,7 +90,8 @@ def quick(operation: Operation, x: NDArray[Any]) -> Callable[[NDArray[Any]], Any
     if not prod(plan.out_shape):
         return None
     out = empty_like_order(plan.out_shape, operation.order, types.result)
-    laid, env, _, patient, run = _prepared(operation, x.strides, out.strides, x.dtype, out.dtype)
+    held = _prepared(operation, x.strides, out.strides, x.dtype, out.dtype)
+    laid, env, _, patient, run = held
     tasks, needed, shared = laid.tasks, laid.scratch, address(env)
     if patient or tasks * laid.task_work >= SERIAL_WORK:
         return None
@@ -107,6 +108,8 @@ def quick(operation: Operation, x: NDArray[Any]) -> Callable[[NDArray[Any]], Any
         run(shared, source, address(out), 0, at, 0, tasks)
         return out
 
+    # What its addresses lead to lives as long as it does, whatever the cache forgets.
+    call.held = held  # type: ignore[attr-defined]
     return call
 
 

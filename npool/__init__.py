@@ -7,6 +7,7 @@ NumPy arrays of any shape, layout and dtype. Importing it loads neither Numba no
 __version__ = "0.1.0"
 
 from npool import functional
+from npool.adaptive import adaptive_avg_pool, adaptive_max_pool, adaptive_pool
 from npool.api import output_shape, pool
 from npool.faces import avg_pool, lp_pool, max_pool, min_pool, sum_pool
 from npool.reducers import REDUCERS, Reducer
@@ -17,6 +18,9 @@ __all__ = [
     "REDUCERS",
     "Reducer",
     "__version__",
+    "adaptive_avg_pool",
+    "adaptive_max_pool",
+    "adaptive_pool",
     "avg_pool",
     "functional",
     "get_num_threads",

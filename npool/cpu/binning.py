@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npool.bins import Bins, Drawn
-from npool.cpu.dimensions import FUSED, PLAIN, SEGMENT, Dim, dimensions
+from npool.cpu.dimensions import FUSED, PLAIN, ROWS, SEGMENT, Dim, dimensions
 from npool.cpu.schedule import SHORT, Schedule
 from npool.cpu.tables import COLUMNS, CONSTANTS, DIMS_WIDTH, ENV, HEAD, SPANS
 from npool.geometry import Plan, Window
@@ -23,6 +23,8 @@ __all__ = ["bin_schedule", "bin_table", "drawn_table", "has_bins", "is_large"]
 
 #: Elements of a bin of the row from which on it is folded in segments, while it is fetched.
 LONG = 32
+#: The longest bin, and the longest row whose bins are not known beforehand, to be fetched whole.
+MOST_STAGED, MOST_ROW = 128 * 16, 1 << 16
 #: Bytes of scratch of a row, and of all the rows that are folded together.
 ROW_BYTES, BLOCK_BYTES = 1 << 13, 1 << 14
 #: Bins along an axis past which a schedule is made anew for each call rather than kept.
@@ -114,10 +116,13 @@ def bin_schedule(
     table = np.concatenate(tables) if tables else np.zeros((1, len(SPANS)), np.int64)
 
     segment = 0
+    fused = prod(dim.kernel for dim in dims[:-1] if dim.pooled)
     for dim in dims:
         dim.mode, dim.tile = FUSED if dim.pooled else PLAIN, 1
     if row.pooled and (row.window.shortest if isinstance(row.window, Bins) else row.kernel) >= LONG:
-        row.mode = SEGMENT
+        # Once several rows have been folded into one, that is short work where it lies.
+        staged = fused > 1 and row.kernel <= MOST_STAGED and not (drawn and row.length > MOST_ROW)
+        row.mode = ROWS if staged else SEGMENT
         segment = min(128, 1 << (row.kernel // 2).bit_length() - 1)
     positions = _fit(row, table[places.get(id(row), 0) :], segment, inner * width, drawn)
     length = positions * inner
@@ -130,7 +135,8 @@ def bin_schedule(
         if inner == 1
         else inner_dim.in_stride != 1 or (row.in_stride != inner and row.length > 1)
     )
-    capacity = -(-max(rows * length, rows * row.tile * inner) // 8) * 8
+    results = row.tile * (segment if row.mode == ROWS else 1) * inner
+    capacity = -(-rows * max(length, results) // 8) * 8
     counts = row.tile * inner if counted and row.pooled else 0
     values = {
         "INNER": inner, "IN_WITHIN": inner_dim.in_stride, "OUT_WITHIN": inner_dim.out_stride,
@@ -149,9 +155,8 @@ def bin_schedule(
             dim.length, dim.out, dim.kernel, dim.stride, 1, 0, dim.in_stride, dim.out_stride,
             dim.place, dim.mode, dim.tile, -(-dim.out // dim.tile), at, at + dim.out,
         )  # fmt: skip
-    taps_each = prod(dim.kernel for dim in dims[:-1] if dim.pooled)
-    reads = rows * taps_each * (row.tile * row.kernel if segment else positions) * inner
-    work = reads // 2 + rows * row.tile * inner * (row.kernel if row.mode == FUSED else 1)
+    reads = rows * fused * (row.tile * row.kernel if row.mode == SEGMENT else positions) * inner
+    work = reads // 2 + rows * row.tile * inner * (row.kernel if row.mode in (FUSED, ROWS) else 1)
     scratch = (
         8 * (len(ENV) + (len(dims) + 21) * 8) + 192 + 2 * capacity * width
         + values["LINE_BYTES"] + 8 * (values["SIZE_COLS"] + counts)

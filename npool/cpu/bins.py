@@ -2,13 +2,13 @@
 
 A table says of each output of a pooled axis where its taps begin and how many there are. The
 axes before the row are folded while rows are fetched, for many planes at once: they share their
-bins. Then each bin of the row is folded, for all the rows that there are; long ones are folded
-in segments as they are fetched. `npool.cpu.binning` lays the call out; `npool.cpu.folds` says
+bins. Then each bin of the row is folded, for all the rows that there are. `npool.cpu.binning` lays the call out; `npool.cpu.folds` says
 what the arguments are.
 
 The dimension before the row, the *group*, is not pooled: its elements are planes. Of the one
 before that, a few outputs are taken at a time; of those before, one. `PLAIN` says that a
-dimension is not pooled, `SEGMENT` that bins of the row are long, `FUSED` all else.
+dimension is not pooled. Bins of the row that are long are folded in segments: `SEGMENT` says
+while they are fetched, `ROWS` afterwards. `FUSED` is all else.
 """
 
 # The free names below come from the namespace that `npool.cpu.drivers` compiles this in.
@@ -93,7 +93,11 @@ def bins_task(env, dims, head, spans, work, lists, task):
             low, extent,
         )  # fmt: skip
     rows = planes * work_of(work, some, SIZE)
-    if mode == SEGMENT:
+    if mode == ROWS:
+        bins_cut(env, head, spans, lists, first, n, pitch, rows)
+        step = get(head, SEGMENT_LENGTH)
+        pitch = n * step * inner
+    if mode in (ROWS, SEGMENT):
         fold_segments(env, head, step, inner, rows * n)
     elif mode != PLAIN:
         call_picks(
@@ -141,6 +145,30 @@ def bins_fetch(
                 env, dims, head, work, lists, to, pitch, planes, source + begun * along, stride,
                 place + begun * each, 0, fused, 1, False, rest * inner,
             )  # fmt: skip
+
+
+def bins_cut(env, head, spans, lists, first, n, pitch, rows):
+    """Fold the bins of rows in A into segments: row by row, a segment a bin."""
+    inner, length = get(head, INNER), get(head, SEGMENT_LENGTH)
+    low = span(spans, first, BASE)
+    for s in range(n):
+        start, taps = (span(spans, first + s, BASE) - low) * inner, span(spans, first + s, INSIDE)
+        pieces, rest = taps // length, taps % length
+        for piece in range(pieces):
+            set_list(lists, 0, piece, start + piece * length * inner)
+            set_list(lists, 1, piece, 0)
+        to = s * length * inner
+        fold_rows(
+            env, get(env, SCRATCH_ROWS), get(env, B), get(head, CAP), to, n * length * inner,
+            get(env, A), lists, pitch, 0, pieces, True, length * inner, rows, 0, CHUNK,
+        )  # fmt: skip
+        if rest > 0:
+            set_list(lists, 0, 0, start + pieces * length * inner)
+            fold_rows(
+                env, get(env, SCRATCH_ROWS), get(env, B), get(head, CAP), to, n * length * inner,
+                get(env, A), lists, pitch, 0, 1, False, rest * inner, rows, 0, CHUNK,
+            )  # fmt: skip
+    swap(env, A, B)
 
 
 def bins_store(env, dims, head, spans, work, target, above, plane, planes, pitch, step, counts):

@@ -59,7 +59,8 @@ _DRIVERS = {
     "wholes": (folds.begin, folds.stopped, wholes.wholes),
     "bins": (
         folds.begin, folds.stopped, folds.swap, folds.fold_rows, folds.fold_segments,
-        tiles.advance, fetch.fold_source, bins.bin_of, bins.bins_fetch, bins.bins_store,
+        tiles.advance, fetch.fold_source, bins.bin_of, bins.bins_fetch, bins.bins_cut,
+        bins.bins_store,
         bins.bins_task, bins.bins,
     ),
 }

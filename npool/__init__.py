@@ -10,6 +10,7 @@ from npool import functional
 from npool.adaptive import adaptive_avg_pool, adaptive_max_pool, adaptive_pool
 from npool.api import output_shape, pool
 from npool.faces import avg_pool, lp_pool, max_pool, min_pool, sum_pool
+from npool.fractional import fractional_max_pool
 from npool.reducers import REDUCERS, Reducer
 from npool.threads import get_num_threads, num_threads, set_num_threads
 from npool.warming import warmup
@@ -22,6 +23,7 @@ __all__ = [
     "adaptive_max_pool",
     "adaptive_pool",
     "avg_pool",
+    "fractional_max_pool",
     "functional",
     "get_num_threads",
     "lp_pool",

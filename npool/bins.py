@@ -14,7 +14,6 @@ from math import gcd, prod
 from typing import Any, SupportsIndex
 
 from npool.geometry import (
-    LIMIT,
     MAX_ELEMENTS,
     Plan,
     Sizes,
@@ -25,7 +24,7 @@ from npool.geometry import (
     pick_axes,
     plain,
 )
-from npool.values import integer, is_sequence, shown
+from npool.values import integer, is_number, is_sequence, sequence, shown
 
 __all__ = ["Bins", "Drawn", "Targets", "make_bins_plan", "make_drawn_plan"]
 
@@ -168,9 +167,15 @@ def _result(shape: tuple[int, ...], axes: tuple[int, ...], outs: Sequence[int]) 
 
 
 def make_drawn_plan(
-    shape: tuple[int, ...], kernel_size: Sizes, output_size: Sizes, axes: Sizes | None
+    shape: tuple[int, ...],
+    kernel_size: Sizes,
+    output_size: Sizes | None,
+    output_ratio: Any,
+    axes: Sizes | None,
 ) -> Plan:
-    """The plan of a fractional pooling call: `output_size` windows of `kernel_size` an axis.
+    """The plan of a fractional pooling call: windows of `kernel_size` that begin at random.
+
+    There are `output_size` of them along an axis, or so many as `output_ratio` of its length.
 
     Raises
     ------
@@ -178,20 +183,44 @@ def make_drawn_plan(
         Where the windows do not fit: an axis needs ``output_size + kernel_size - 1`` elements.
     """
     kernel: Any = frozen(kernel_size, "kernel_size")
-    size: Any = frozen(output_size, "output_size")
-    axes = None if axes is None else frozen(axes, "axes")
-    if isinstance(kernel, int) and axes is None and not isinstance(size, int):
-        kernel = (kernel,) * len(size)
-    return _drawn_plan(shape, kernel, size, axes)
+    named: Any = None if axes is None else frozen(axes, "axes")
+    picked = pick_axes(shape, kernel, named, "kernel_size", "fractional_max_pool2d")
+    check_lengths(shape, picked)
+    kernels = each(kernel, "kernel_size", len(picked), 1)
+    if (output_size is None) == (output_ratio is None):
+        given = "neither" if output_size is None else "both"
+        raise ValueError(
+            f"give either output_size, in elements, or output_ratio, between 0 and 1; got {given}"
+        )
+    if output_size is None:
+        sizes: Any = _by_ratio([shape[axis] for axis in picked], output_ratio)
+    else:
+        sizes = frozen(output_size, "output_size")
+    return _drawn_plan(shape, picked, kernels, each(sizes, "output_size", len(picked), 0))
+
+
+def _by_ratio(lengths: list[int], ratio: Any) -> tuple[int, ...]:
+    ratios = sequence(ratio, "output_ratio") if is_sequence(ratio) else (ratio,) * len(lengths)
+    if len(ratios) != len(lengths):
+        raise ValueError(
+            f"output_ratio={shown(ratio)} has {len(ratios)} entries for {len(lengths)} pooled "
+            f"axes: give one number for all, or {len(lengths)}"
+        )
+    for entry in ratios:
+        if not is_number(entry):
+            raise TypeError(f"output_ratio must hold numbers, got {shown(ratio)}")
+        if not 0 < entry < 1:
+            raise ValueError(
+                f"output_ratio={shown(ratio)} must lie between 0 and 1, got {shown(entry)}"
+            )
+    return tuple(int(n * float(entry)) for n, entry in zip(lengths, ratios, strict=True))
 
 
 @lru_cache(maxsize=1024)
-def _drawn_plan(shape: tuple[int, ...], kernel: Any, size: Any, axes: Any) -> Plan:
-    picked = pick_axes(shape, kernel, axes, "kernel_size", "fractional_max_pool2d")
-    check_lengths(shape, picked)
-    kernels = each(kernel, "kernel_size", len(picked), 1)
-    outs = each(size, "output_size", len(picked), 1)
-    for axis, k, out in zip(picked, kernels, outs, strict=True):
+def _drawn_plan(
+    shape: tuple[int, ...], axes: tuple[int, ...], kernels: tuple[int, ...], outs: tuple[int, ...]
+) -> Plan:
+    for axis, k, out in zip(axes, kernels, outs, strict=True):
         if out + k - 1 > shape[axis]:
             raise ValueError(
                 f"axis {axis} of the input of shape {shape} has {shape[axis]} elements, fewer than "
@@ -199,9 +228,7 @@ def _drawn_plan(shape: tuple[int, ...], kernel: Any, size: Any, axes: Any) -> Pl
                 "or kernel_size"
             )
     windows = tuple(
-        Drawn(shape[axis], k, max(1, shape[axis] // out), 1, 0, 0, out)
-        for axis, k, out in zip(picked, kernels, outs, strict=True)
+        Drawn(shape[axis], k, max(1, shape[axis] // max(1, out)), 1, 0, 0, out)
+        for axis, k, out in zip(axes, kernels, outs, strict=True)
     )
-    if prod(kernels) > LIMIT * LIMIT:
-        raise ValueError(f"kernel_size={shown(kernels)} makes a window of more than 2**62 taps")
-    return Plan(shape, picked, windows, _result(shape, picked, outs))
+    return Plan(shape, axes, windows, _result(shape, axes, outs))

@@ -13,6 +13,7 @@ from npool.faces import avg_pool, lp_pool, max_pool, min_pool, sum_pool
 from npool.fractional import fractional_max_pool
 from npool.reducers import REDUCERS, Reducer
 from npool.threads import get_num_threads, num_threads, set_num_threads
+from npool.unpool import max_unpool
 from npool.warming import warmup
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "get_num_threads",
     "lp_pool",
     "max_pool",
+    "max_unpool",
     "min_pool",
     "num_threads",
     "output_shape",

@@ -105,6 +105,9 @@ MAY_IMPORT = {
         ("numpy", "npool.testing.exact", "npool.testing.operations"),
         why="an oracle that shares code with what it judges would repeat its mistakes",
     ),
+    "npool.testing.oracle_sizes": Room(
+        ("numpy", "npool.testing.exact", "npool.testing.operations"), why="as the oracle's",
+    ),
     "npool.testing.operations": Room(("numpy", "npool.testing.exact")),
     "npool.testing.exact": Room(("numpy",), ("ml_dtypes",)),
     # The command line: its own tools, the public names, nothing of the engine but the

@@ -18,10 +18,11 @@ from npool.testing import exact
 from npool.testing.judging import compare
 from npool.testing.layouts import DENSE
 
-DTYPES = {"max": ("float32", "int8", "float16", "bool"), "min": ("float64", "uint16"),
-          "avg": ("float32", "int64", "bfloat16", "complex64"), "sum": ("float64", "uint8"),
-          "range": ("float32",), "var": ("float64",)}  # fmt: skip
-SHARE = settings.default.max_examples
+#: A kernel is compiled for each reduction and dtype: a few, which differ in kind.
+DTYPES = {"max": ("float32", "int8", "float16"), "min": ("float32",),
+          "avg": ("float32", "int64", "bfloat16"), "sum": ("float64", "complex64"),
+          "var": ("float64",)}  # fmt: skip
+SHARE = settings.default.max_examples * 6 // 10
 
 
 def problems(op):
@@ -29,10 +30,7 @@ def problems(op):
         ops=(op,),
         dtypes=exact.available(DTYPES[op]),
         data=("integers", "ties", "special", "wide", "floats", "nan"),
-        options={
-            "return_indices": st.sampled_from([True, None]),
-            "index_dtype": st.sampled_from([None, np.int32]),
-        },
+        options={"return_indices": st.sampled_from([True, None])},
     )
 
 
@@ -93,7 +91,7 @@ def test_bins_of_axes_longer_than_products_of_64_bits():
         assert int(starts[i] + taps[i]) == -(-(i + 1) * n // out)
 
 
-# --- what is promised of all pooling ----------------------------------------------------------------
+# --- what is promised of all pooling --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 7, 9), (3, 50, 70), (1, 1, 400), (40, 4, 5)])
@@ -144,9 +142,11 @@ def test_out_may_overlap_and_have_any_strides():
     into = memory[2:5, ::-2][:, :7]
     assert npool.adaptive_max_pool(memory, (3, 7), out=into) is into
     np.testing.assert_array_equal(into, want)
-    values, where = np.empty((3, 7)), np.empty((3, 14), np.int64)[:, ::2]
-    x = np.arange(200.0).reshape(10, 20)
-    npool.adaptive_max_pool(x, (3, 7), return_indices=True, out=(values, where))
+    values, where = np.empty((3, 7), np.float32), np.empty((3, 14), np.int32)[:, ::2]
+    x = np.arange(200, dtype=np.float32).reshape(10, 20)
+    npool.adaptive_max_pool(
+        x, (3, 7), return_indices=True, index_dtype=np.int32, out=(values, where)
+    )
     np.testing.assert_array_equal(x.ravel()[where], values)
 
 
@@ -162,9 +162,9 @@ def test_a_reducer_of_ones_own_and_integer_averages():
     x = np.array([[3, -1, 4, -1, -5, 9, 2]])
     assert npool.adaptive_pool(x, (3,), reduce=alternating).tolist() == [[-1, -5, -5]]
     assert npool.adaptive_avg_pool(x, (2,)).tolist() == [[1.25, 1.25]]
-    for rounding, last in (("half_even", 2), ("half_up", 2), ("floor", 2), ("trunc", 2)):
+    for rounding, middle in (("half_even", -1), ("half_up", -1), ("floor", -1), ("trunc", 0)):
         got = npool.adaptive_avg_pool(x, (3,), dtype=np.int64, rounding=rounding)
-        assert got.tolist() == [[2, -1 if rounding == "floor" else 0, last]]
+        assert got.tolist() == [[2, middle, 2]]
     assert F.adaptive_avg_pool1d(x, 3).tolist() == [[2, 0, 2]]
 
 
@@ -205,5 +205,5 @@ def test_more_errors_in_words():
         npool.adaptive_avg_pool(x, (2,), dtype=np.int64)
     with pytest.raises(ValueError, match="out has shape"):
         npool.adaptive_avg_pool(x, (2,), out=np.zeros((3, 3)))
-    with pytest.raises(TypeError, match="x must be a numpy.ndarray"):
+    with pytest.raises(TypeError, match="x must be a numpy"):
         npool.adaptive_max_pool([1, 2], (1,))

@@ -98,13 +98,13 @@ def test_its_calls_reach_every_driver(rank, placed, monkeypatch):
     engine._prepared.cache_clear()
     for step in warming.steps("float32", rank, "max", placed):
         step.run()
-    assert driven[:4] == ["planes", "strips", "wholes", "tiles"]
+    assert driven[:5] == ["planes", "strips", "wholes", "tiles", "bins"]
     assert strided[:4] == [False, False, False, True]
     if placed:
         # positions are not for "planes" and "wholes"
-        assert driven[5:] == ["strips", "tiles", "tiles"]
-        assert strided[5:] == [False, False, True]
-    assert len(driven) == (8 if placed else 4)
+        assert driven[6:] == ["strips", "tiles", "tiles", "bins"]
+        assert strided[5:] == [False, False, True]  # those that are no bins
+    assert len(driven) == (10 if placed else 5)
 
 
 @pytest.mark.parametrize("name", npool.REDUCERS)

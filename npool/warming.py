@@ -136,21 +136,24 @@ def _trials(reducer: Any, dtype: np.dtype[Any], rank: int, placed: bool) -> list
         ("strided rows", long[..., ::2], lines, lines, 0),
     )
     made = []
-    name = reducer if isinstance(reducer, str) else reducer.name
-    words = f"{name} of {dtype.name}{' with positions' if placed else ''}"
     for layout, x, kernel, stride, padding in trials:
         call = operation(
             x, kernel, stride, padding, 1, False, None, reducer, None, None, None, "half_even",
             placed, np.int64,
         )  # fmt: skip
-        made.append(Step(f"{words}, {layout}", x, call))
+        made.append(Step(f"{_words(reducer, dtype, placed)}, {layout}", x, call))
     # Windows that differ from one another: "bins".
     uneven = np.zeros((2,) * (rank - 1) + (5,), dtype)
     call = bins_operation(
         uneven, (1,) * (rank - 1) + (2,), None, reducer, None, "half_even", placed, np.int64
     )
-    made.append(Step(f"{words}, bins", uneven, call))
+    made.append(Step(f"{_words(reducer, dtype, placed)}, bins", uneven, call))
     return made
+
+
+def _words(reducer: Any, dtype: np.dtype[Any], placed: bool) -> str:
+    name = reducer if isinstance(reducer, str) else reducer.name
+    return f"{name} of {dtype.name}{' with positions' if placed else ''}"
 
 
 def _each(value: Any, name: str) -> list[Any]:

@@ -116,19 +116,19 @@ def test_every_reducer_and_dtype_can_be_asked_for(name):
         ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype for dtype in OPERATIONS[name].dtypes
     ]
     found = warming.steps(types, (1, 2), name, False)
-    assert len(found) == 4 * 2 * len(types)
-    assert len({step.label for step in found}) == 4 * len(types)
+    assert len(found) == 5 * 2 * len(types)
+    assert len({step.label for step in found}) == 5 * len(types)
 
 
 def test_reducers_of_ones_own_and_sequences_of_all_kinds():
     mine = npool.Reducer("mine", lambda a, b: a + b, 0)
     found = warming.steps({np.float32}, range(1, 3), (mine, "max"), False)
-    assert [step.operation.types.reducer.name for step in found] == ["mine"] * 8 + ["max"] * 8
+    assert [step.operation.types.reducer.name for step in found] == ["mine"] * 10 + ["max"] * 10
 
 
 def test_positions_are_for_those_that_have_them():
     found = warming.steps("int8", 2, ("avg", "max"), True)
-    assert [step.operation.index is not None for step in found] == [False] * 8 + [True] * 4
+    assert [step.operation.index is not None for step in found] == [False] * 10 + [True] * 5
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from npool.cpu.compiling import (
     emit,
     instructions,
     lock,
+    picks,
     vectors,
     windows,
 )
@@ -230,6 +231,11 @@ def _bind(
                 more = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}
             elif which == "masked":
                 more = {**space, "masked_row": emit.masked_row(words)}
+            elif which == "picks":
+                more = {**space, "pick_row": picks.pick_row(words), **tables.CONSTANTS}
+                more["bin_at"], _ = access.table(len(tables.SPANS))
+            elif which == "divided":
+                more = {**space, "finish_each": picks.finish_each(words)}
             elif which == "whole":
                 more = {**space, "whole_row": vectors.whole_row(words, vector)}
             kind, _, template = which.rpartition("_")

@@ -19,13 +19,14 @@ if config.DISABLE_JIT:
     access: Any = interpreted
     copies: Any = interpreted
     vectors: Any = interpreted
+    picks: Any = interpreted
     windows: Any = interpreted
 else:
-    from npool.cpu import access, copies, emit, instructions, vectors, windows
+    from npool.cpu import access, copies, emit, instructions, picks, vectors, windows
 
 __all__ = [
     "WORD", "access", "address_of", "arguments", "compiled", "copies", "emit", "instructions",
-    "keep", "kernels", "lock", "vectors", "windows",
+    "keep", "kernels", "lock", "picks", "vectors", "windows",
 ]  # fmt: skip
 
 #: One thread compiles at a time.

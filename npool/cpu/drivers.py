@@ -11,6 +11,7 @@ from numba import types as nb
 from numba.core import config
 
 from npool.cpu import (
+    bins,
     bounds,
     cache,
     fetch,
@@ -44,7 +45,8 @@ __all__ = ["driver", "gatherer", "loops_of"]
 
 _SHARED = (folds.begin, folds.stopped, folds.swap, folds.fold_rows, folds.shifted, folds.flat_fold)
 _TILES = (
-    *_SHARED, tiles.advance, fetch.locate, fetch.fold_source, fetch.fetch_block, fetch.fetch_tile,
+    *_SHARED, folds.fold_segments, tiles.advance, fetch.locate, fetch.fold_source,
+    fetch.fetch_block, fetch.fetch_tile,
     tiles.reduce_tile, tiles.run_of, tiles.store_tile, tiles.tiles,
 )  # fmt: skip
 _STRIPS = (
@@ -62,6 +64,21 @@ _DRIVERS = {
     "pooled": _POOLED,
     "planes": (folds.begin, folds.stopped, folds.swap, planes.planes),
     "wholes": (folds.begin, folds.stopped, wholes.wholes),
+    "bins": (
+        folds.begin,
+        folds.stopped,
+        folds.swap,
+        folds.fold_rows,
+        folds.fold_segments,
+        tiles.advance,
+        fetch.fold_source,
+        bins.bin_of,
+        bins.bins_fetch,
+        bins.bins_cut,
+        bins.bins_store,
+        bins.bins_task,
+        bins.bins,
+    ),
 }
 #: The loops that each calls: no other need be compiled.
 _ROWS = ("source_rows", "scratch_rows", "fill", "store", "split")
@@ -70,6 +87,7 @@ _LOOPS = {
     "strips": _ROWS,
     "planes": ("source_rows", "store", "masked"),
     "wholes": ("store", "whole"),
+    "bins": ("source_rows", "scratch_rows", "store", "picks"),
 }
 
 
@@ -104,8 +122,8 @@ def driver(name: str) -> Any:
             ("call_rows", lanes.rows), ("call_fill", lanes.fill),
             ("call_store", lanes.store), ("call_split", lanes.split), ("call_gather", lanes.gather),
             ("call_pooled", lanes.pooled), ("call_direct", lanes.direct),
-            ("call_masked", lanes.masked),
-            ("call_whole", lanes.whole),
+            ("call_masked", lanes.masked), ("call_whole", lanes.whole),
+            ("call_picks", lanes.picks), ("call_divided", lanes.divided),
         ):  # fmt: skip
             space[caller] = access.caller(arguments(template))
         *parts_of, whole = _DRIVERS[name]

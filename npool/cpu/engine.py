@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from npool.cpu import bounds, workers
 from npool.cpu.binding import loops
+from npool.cpu.binning import bin_schedule, drawn_table, has_bins, is_large
 from npool.cpu.drivers import driver, gatherer, loops_of
 from npool.cpu.schedule import CONSTANTS, Schedule, schedule
 from npool.cpu.tables import ENV
@@ -36,17 +37,30 @@ STOP = CONSTANTS["STOP"]
 KEPT = 1 << 21
 
 
-def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) -> None:
+def fold(
+    x: NDArray[Any],
+    outs: tuple[NDArray[Any], ...],
+    operation: Operation,
+    starts: tuple[NDArray[np.int64], ...] | None = None,
+) -> None:
     """Fold every window of `x` into `outs` (values, and positions if there are two).
+
+    `starts` says where windows drawn at random begin: for each of the plan's axes an array of the
+    lengths of the axes that are not pooled and of the axis' outputs.
 
     `x` must be readable in place (`npool.layout.readable`); `outs` must be writeable, aligned,
     in native byte order, of the same strides in elements, and apart from `x`. Nothing is
     checked here.
     """
     out = outs[0]
-    laid, env, params, patient, run = _prepared(
+    prepared = _prepared.__wrapped__ if is_large(operation.plan) else _prepared
+    laid, env, params, patient, run = prepared(
         operation, x.strides, out.strides, x.dtype, out.dtype
     )
+    if starts is not None:
+        table = drawn_table(operation.plan, memory_order(x.shape, x.strides), starts)
+        env = env.copy()
+        env[CONSTANTS["SPANS_AT"]] = address(table)
     tasks, work = laid.tasks, laid.task_work
     shared, source, values = address(env), address(x), address(out)
     positions = address(outs[1]) if len(outs) == 2 else 0
@@ -87,7 +101,7 @@ def quick(operation: Operation, x: NDArray[Any]) -> Callable[[NDArray[Any]], Any
         return None
     if types.result.kind == "c" and x.dtype.kind != "c":
         return None
-    if not prod(plan.out_shape):
+    if not prod(plan.out_shape) or is_large(plan):
         return None
     out = empty_like_order(plan.out_shape, operation.order, types.result)
     held = _prepared(operation, x.strides, out.strides, x.dtype, out.dtype)
@@ -187,17 +201,26 @@ def _prepared(
         reach = prod(window.size for window in plan.windows)
         place = np.dtype(np.int32 if reach < 2**31 else np.int64)
     code = loops(reducer, dtype, accumulator, result, operation.index, place)
-    laid = schedule(
-        plan, memory_order(plan.shape, in_strides),
-        tuple([s // itemsize for s in in_strides]), tuple([s // out_itemsize for s in out_strides]),
-        pair, reducer.idempotent, code.width, itemsize, out_itemsize,
-        code.first, reducer.finish is not None and not placed, operation.include_pad,
-        operation.divisor, placed, code.as_stored, code.combinable,
-    )  # fmt: skip
+    in_elements = tuple([s // itemsize for s in in_strides])
+    out_elements = tuple([s // out_itemsize for s in out_strides])
+    order, counted = memory_order(plan.shape, in_strides), reducer.finish is not None and not placed
+    laid: Schedule
+    if has_bins(plan):
+        laid = (bin_schedule.__wrapped__ if is_large(plan) else bin_schedule)(
+            plan, order, in_elements, out_elements, pair, code.width, itemsize, counted, placed
+        )
+    else:
+        laid = schedule(
+            plan, order, in_elements, out_elements, pair, reducer.idempotent, code.width, itemsize,
+            out_itemsize, code.first, counted, operation.include_pad, operation.divisor, placed,
+            code.as_stored, code.combinable,
+        )  # fmt: skip
     params = np.array(reducer.params or (0.0,), np.float64)
     known = {place: code.compiled(name) for place, name in loops_of(laid).items()}
     known |= dict(zip(("DIMS_AT", "HEAD_AT", "SPANS_AT"), laid.tables, strict=True))
     known["PARAMS"] = address(params)
+    if laid.driver == "bins" and counted:
+        known["DIVIDED"] = code.compiled("divided")
     if laid.strided:
         known["GATHER"] = gatherer(itemsize)
     env = np.array([known.get(name, 0) for name in ENV], np.int64)

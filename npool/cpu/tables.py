@@ -15,13 +15,13 @@ HEAD = (
     "INNER", "IN_WITHIN", "OUT_WITHIN", "SEGMENT_LENGTH", "CAP", "ITEM_BYTES", "BUFFERS",
     "LINE_BYTES", "SIZE_COLS", "STRIDED", "COUNTED", "DIVISOR", "IDEMPOTENT", "SPLIT_ROW",
     "BLOCK", "REFILL", "ROUND", "DEPTH", "FIRST_BYTES", "AHEAD", "STREAM_BYTES", "DIRECT",
-    "SOURCE_BYTES", "ROW_BUFFERS", "PLACE_BYTES", "PAIRED", "PLANE", "MASKS", "MASKS_EACH",
+    "SOURCE_BYTES", "ROW_BUFFERS", "PLACE_BYTES", "PAIRED", "PLANE", "MASKS", "MASKS_EACH", "DRAWN",
 )  # fmt: skip
 #: Addresses: of the arrays and compiled loops of a call, and of a thread's scratch.
 ENV = (
     "X", "VALUES", "POSITIONS", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "SPLIT",
-    "GATHER", "STOP", "MASKED", "WHOLE", "POOLED", "DIMS_AT", "HEAD_AT", "SPANS_AT", "A", "B", "C",
-    "LINE", "COLS", "ROW_A", "ROW_B", "ROW_C",
+    "GATHER", "STOP", "MASKED", "WHOLE", "POOLED", "PICKS", "DIVIDED", "DIMS_AT", "HEAD_AT",
+    "SPANS_AT", "A", "B", "C", "LINE", "COLS", "ROW_A", "ROW_B", "ROW_C",
 )  # fmt: skip
 SPANS = ("STOPS", "DIVISORS", "BASE", "INSIDE")
 #: What the driver notes of the tile at hand, by dimension: at most 8.
@@ -40,6 +40,7 @@ CONSTANTS: dict[str, int] = {
     **{name: i for i, name in enumerate(WORK)},
     "ENV_SIZE": len(ENV),
     "WORK_SIZE": 8,
+    "SPANS_WIDTH": len(SPANS),
     "THREAD_ROWS": THREAD_ROWS,
     "MANY": 16,
     "CHUNK": CHUNK, "PLAIN": PLAIN, "FUSED": FUSED, "ROWS": ROWS, "FLAT": FLAT,

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
+from numba.core import cgutils
 
 from npool.cpu.emit import Emitter, word
 from npool.cpu.parts import Words
 
-__all__ = ["gather_row", "interleave_row", "split_row"]
+__all__ = ["gather_row", "interleave_row", "repeat_row", "split_row"]
 
 _I64 = ir.IntType(64)
 
@@ -103,3 +104,46 @@ def interleave_row(dtype: np.dtype[Any]) -> Any:
         e.choose(ways, rows)
 
     return word(words, "dst at step src o0 o1 o2 o3 ways n", emit)
+
+
+def repeat_row(dtype: np.dtype[Any]) -> Any:
+    """``d[at + step * i + t] = s[o + i]`` for each t below `times`.
+
+    In vectors of 32 bytes, the last of which overlaps the one before: `times` is too small for
+    loops with remainders (docs/performance.md).
+    """
+    words = Words((dtype,), dtype, (), 0, None, None, None, (), dtype, False)
+    size = dtype.itemsize
+    lanes = 32 // size
+
+    def emit(
+        e: Emitter, dst: Any, at: Any, step: Any, src: Any, o: Any, times: Any, n: Any
+    ) -> None:
+        b = e.b
+        base = b.add(src, b.mul(o, _I64(size)))
+        into = b.add(dst, b.mul(at, _I64(size)))
+        kind = ir.VectorType(ir.IntType(8 * size), lanes)
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+
+        def put(first: Any, t: Any, vector: Any) -> None:
+            e.check(first, t, dtype, _I64(lanes))
+            place = b.add(first, b.mul(t, _I64(size)))
+            b.store(vector, b.inttoptr(place, kind.as_pointer()), align=size)
+
+        with cgutils.for_range(b, n) as outer:
+            value = e.load(base, outer.index, dtype)
+            first = b.add(into, b.mul(b.mul(outer.index, step), _I64(size)))
+            with b.if_else(b.icmp_signed(">=", times, _I64(lanes))) as (wide, narrow):
+                with wide:
+                    one = b.insert_element(
+                        ir.Constant(kind, ir.Undefined), value, ir.IntType(32)(0)
+                    )
+                    vector = b.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
+                    end = b.sub(times, _I64(lanes))
+                    with cgutils.for_range_slice(b, _I64(0), end, _I64(lanes), _I64) as (t, _):
+                        put(first, t, vector)
+                    put(first, end, vector)
+                with narrow, cgutils.for_range(b, times) as inner:
+                    e.store(first, inner.index, dtype, value)
+
+    return word(words, "dst at step src o times n", emit)

@@ -35,6 +35,7 @@ __all__ = [
     "prefetch",
     "put",
     "register",
+    "repeat_row",
     "select",
     "split_row",
     "stream",
@@ -270,6 +271,19 @@ def interleave_row(dtype: np.dtype[Any]) -> Callable[..., None]:
                 _Memory(dst + (at + step * i + t) * size, 1, dtype)[0] = value
 
     return interleave
+
+
+def repeat_row(dtype: np.dtype[Any]) -> Callable[..., None]:
+    """As `npool.cpu.copies.repeat_row`."""
+
+    def repeat(dst: int, at: int, step: int, src: int, o: int, times: int, n: int) -> None:
+        size = dtype.itemsize
+        for i in range(n):
+            value = _Memory(src + (o + i) * size, 1, dtype)[0]
+            for t in range(times):
+                _Memory(dst + (at + step * i + t) * size, 1, dtype)[0] = value
+
+    return repeat
 
 
 def masked_row(words: Words) -> Callable[..., None]:

@@ -28,6 +28,12 @@ def interleave(dst, at, pitch, step, src, o0, o1, o2, o3, stride, ways, n, m):
         interleave_row(dst, at + r * pitch, step, src, o0 + s, o1 + s, o2 + s, o3 + s, ways, n)
 
 
+def repeat(dst, at, pitch, step, src, o, stride, times, n, m):
+    """Write each of `n` elements `times` times, `step` apart, and `m` such rows."""
+    for r in range(m):
+        repeat_row(dst, at + r * pitch, step, src, o + r * stride, times, n)
+
+
 def product(work, first, last, column):
     """The product of a column of `work` over the dimensions from `first` up to `last`."""
     size = 1
@@ -187,7 +193,10 @@ def spread_rows(shared, work, dims, phases, i, depth, dst, src, cap):
 
 
 def spread_row(shared, work, dims, head, phases, i, depth, dst, src, cap, sums):
-    """Make the last dimension of a tile longer: whole periods of it, of which some is skipped."""
+    """Make the last dimension of a tile longer: whole periods of it, of which some is skipped.
+
+    `dst` is scratch, or the place in the result where the tile starts.
+    """
     outer = product(work, 0, i, EXTENT)
     step, extent = dim(dims, i, STEP), work_of(work, i, EXTENT)
     first = work_of(work, i, START) + dim(dims, i, BEFORE)
@@ -207,6 +216,17 @@ def spread_row(shared, work, dims, head, phases, i, depth, dst, src, cap, sums):
                 )  # fmt: skip
     r = 0
     while r < step:
+        # Many elements of one class: each sum, that many times.
+        times = 1
+        while r + times < step and same(dims, phases, i, r, r + times):
+            times += 1
+        if times > 4:
+            call_repeat(
+                get(shared, REPEAT), dst, r, n * step, step, base,
+                beginning(work, dims, head, phases, i, m, r, outer * n), pitch, times, n, outer,
+            )  # fmt: skip
+            r += times
+            continue
         ways = min(4, step - r)
         o0 = beginning(work, dims, head, phases, i, m, r, outer * n)
         o1 = beginning(work, dims, head, phases, i, m, min(r + 1, step - 1), outer * n)
@@ -221,6 +241,13 @@ def spread_row(shared, work, dims, head, phases, i, depth, dst, src, cap, sums):
     set_work(work, i, SKIP, first - m * step)
 
 
+def same(dims, phases, i, r, other):
+    """Whether two elements of a period are of one class."""
+    k, before, step = dim(dims, i, PHASES), dim(dims, i, BEFORE), dim(dims, i, STEP)
+    place = phase(phases, k + (r - before) % step, PLACE)
+    return place == phase(phases, k + (other - before) % step, PLACE)
+
+
 def beginning(work, dims, head, phases, i, m, r, size):
     """Where the row of the `r`-th elements of periods starts: among gradients, or sums."""
     p = (r - dim(dims, i, BEFORE)) % dim(dims, i, STEP)
@@ -229,9 +256,20 @@ def beginning(work, dims, head, phases, i, m, r, size):
     return lowest(work, dims, phases, i, p, m)
 
 
-def deliver(shared, work, dims, head, phases, depth, src, cap, zeros):
-    """Sum the rows of the first pooled dimension, and write them."""
-    pivot, flat = get(head, PIVOT), get(head, FLAT)
+def target_of(work, dims, depth):
+    """Where in the result a tile starts."""
+    target = 0
+    for i in range(depth):
+        target += work_of(work, i, START) * dim(dims, i, IN_STRIDE)
+    return target
+
+
+def deliver(shared, work, dims, head, phases, depth, src, cap, zeros, aside):
+    """Sum the rows of the first pooled dimension, and write them.
+
+    Past the caches they go by way of `aside`.
+    """
+    pivot, flat, item = get(head, PIVOT), get(head, FLAT), get(head, STREAM_BYTES)
     row = depth - 1
     inner = product(work, pivot + 1, depth, EXTENT)
     step, size = dim(dims, pivot, STEP), work_of(work, pivot, SIZE)
@@ -240,9 +278,8 @@ def deliver(shared, work, dims, head, phases, depth, src, cap, zeros):
     for i in range(flat, depth):
         n *= work_of(work, i, SIZE)
     across, lift = dim(dims, row, IN_STRIDE), dim(dims, pivot, IN_STRIDE)
-    target = 0
+    target = target_of(work, dims, depth)
     for i in range(depth):
-        target += work_of(work, i, START) * dim(dims, i, IN_STRIDE)
         set_work(work, i, INDEX, 0)
     while True:
         start, to = 0, target
@@ -255,15 +292,20 @@ def deliver(shared, work, dims, head, phases, depth, src, cap, zeros):
                 to += at * dim(dims, i, IN_STRIDE)
         for i in range(flat, depth):
             start = start * work_of(work, i, EXTENT) + work_of(work, i, SKIP)
+        out, place = get(shared, RESULT), to
+        if item > 0:
+            out, place = aside, 0
         for y in range(min(step, size)):
             p = (begun + y) % step
             m = (begun + y + dim(dims, pivot, BEFORE)) // step
             low = lowest(work, dims, phases, pivot, p, m) * inner
             write(
-                shared, to + y * lift, step * lift, across, src, zeros, cap, start + low, inner,
+                shared, out, place + y * lift, step * lift, across, src, zeros, cap, start + low, inner,
                 dim(dims, pivot, GAP) * inner, phase(phases, dim(dims, pivot, PHASES) + p, TAPS),
                 n, (size - y + step - 1) // step,
             )  # fmt: skip
+        if item > 0:
+            stream(get(shared, RESULT) + to * item, aside, size * n * item)
         i = flat - 1
         while i >= 0:
             following = work_of(work, i, INDEX) + 1
@@ -276,14 +318,14 @@ def deliver(shared, work, dims, head, phases, depth, src, cap, zeros):
             return
 
 
-def write(shared, to, lift, across, src, zeros, cap, start, pitch, gap, taps, n, m):
+def write(shared, out, to, lift, across, src, zeros, cap, start, pitch, gap, taps, n, m):
     """Write `m` rows of `n` results, sums of `taps` rows of scratch each."""
     if taps == 0:
         src, start, pitch, taps = zeros, 0, 0, 1
     if pitch == n and lift == n and across == 1:
         n, m = n * m, 1
     call_store(
-        get(shared, STORE), get(shared, RESULT), 0, to, lift, across, 1, src, cap, start, pitch,
+        get(shared, STORE), out, 0, to, lift, across, 1, src, cap, start, pitch,
         gap, 2 * gap, 3 * gap, taps, 1, 1, n, m, 1, get(shared, PARAMS),
     )  # fmt: skip
 
@@ -309,6 +351,14 @@ def spread(shared, dims, head, tables, scratch, first, last):
         locate(work, dims, depth, task)
         load(shared, work, dims, runs, depth, a, cap, line)
         src, dst = a, b
+        if get(head, DIRECT) == 1:
+            into = get(shared, RESULT) + target_of(work, dims, depth) * get(head, ITEM_BYTES)
+            if get(head, STREAM_BYTES) == 0:
+                dst = into
+            spread_row(shared, work, dims, head, phases, depth - 1, depth, dst, src, cap, sums)
+            if get(head, STREAM_BYTES) > 0:
+                stream(into, dst, product(work, 0, depth, SIZE) * get(head, ITEM_BYTES))
+            continue
         for k in range(depth - 1 - pivot):
             i = depth - 1 - k
             if dim(dims, i, POOLED) == 1:
@@ -317,4 +367,6 @@ def spread(shared, dims, head, tables, scratch, first, last):
                 else:
                     spread_rows(shared, work, dims, phases, i, depth, dst, src, cap)
                 src, dst = dst, src
-        deliver(shared, work, dims, head, phases, depth, src, cap, zeros)
+        deliver(shared, work, dims, head, phases, depth, src, cap, zeros, dst)
+    if get(head, STREAM_BYTES) > 0:
+        fence()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npool.cpu import bounds, lanes, spread
+from npool.cpu import bounds, lanes, schedule, spread
 from npool.cpu.binding import loops
 from npool.cpu.compiling import address_of, compiled, copies, lock
 from npool.cpu.drivers import assembled, gatherer
@@ -25,7 +25,7 @@ from npool.scalars import divide
 __all__ = ["Axis", "spread_sums"]
 
 #: Bytes of a buffer of scratch that tiles are cut down to.
-ROOM = 1 << 16
+ROOM = 1 << 18
 #: Elements of a row of the result below which it is not cut any further, if it can be helped.
 SHORT_ROW = 512
 #: Distance of windows along the row up to which phases are put side by side.
@@ -37,10 +37,13 @@ _COLUMNS = (
     "LENGTH", "OUT", "STEP", "BEFORE", "BACK", "GAP", "IN_STRIDE", "OUT_STRIDE", "TILE", "GRID",
     "PHASES", "RUNS", "POOLED",
 )  # fmt: skip
-_HEAD = ("DEPTH", "CAP", "ITEM_BYTES", "PIVOT", "FLAT", "ZEROS", "RUNS_AT", "SUMMED")
+_HEAD = (
+    "DEPTH", "CAP", "ITEM_BYTES", "PIVOT", "FLAT", "ZEROS", "RUNS_AT", "SUMMED", "DIRECT",
+    "STREAM_BYTES",
+)  # fmt: skip
 _ENV = (
     "GRADIENTS", "RESULT", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "GATHER",
-    "INTERLEAVE", "STOP",
+    "INTERLEAVE", "REPEAT", "STOP",
 )  # fmt: skip
 _PHASES = ("SHIFT", "TAPS", "OWNER", "PLACE")
 _RUNS = ("STOP_AT", "WEIGHED")
@@ -175,6 +178,15 @@ def _laid(
     dims = [dims[i] for i in memory_order(shape, r_strides)]
     if pair > 1:
         dims.append(Axis(pair, pair, in_stride=1, out_stride=1))
+    # The stride of an axis of one element says nothing: it is taken to lie with its neighbour.
+    inside, outside = 1, 1
+    for i, dim in reversed(list(enumerate(dims))):
+        dims[i] = dim = replace(
+            dim,
+            in_stride=inside if dim.length == 1 else dim.in_stride,
+            out_stride=outside if dim.out == 1 else dim.out_stride,
+        )
+        inside, outside = dim.in_stride * dim.length, dim.out_stride * dim.out
     dims = _joined(dims)
     first = next((dim for dim in dims if dim.pooled), None)
     if first is not None and max(taps for _, taps in first.phases()) > FEW:
@@ -194,9 +206,22 @@ def _laid(
     classes = _classes(phases[-1])
     cap = _capacity(dims, backs, tiles, len(set(phases[-1])))
     empty = any(taps == 0 for _, taps in phases[pivot])
+    flat = _flat(dims, tiles, pivot)
+    together = _is_together(dims, tiles, pivot, flat)
+    sizes = prod(dim.length for dim in dims) * result.itemsize
+    sizes += prod(dim.out for dim in dims) * dtype.itemsize
+    streams = together and sizes > schedule.LARGEST_CACHE
+    row = dims[-1]
+    direct = (
+        together
+        and accumulator == result
+        and row.stride > 1
+        and not any(dim.pooled for dim in dims[:-1])
+        and prod(tiles[:pivot]) == 1
+    )
     head = np.array([
-        len(dims), cap, width, pivot, _flat(dims, tiles, pivot), cap if empty else 0, address(runs),
-        int(any(taps != 1 for _, taps in phases[-1])),
+        len(dims), cap, width, pivot, flat, cap if empty else 0, address(runs),
+        any(taps != 1 for _, taps in phases[-1]), direct, result.itemsize if streams else 0,
     ], np.int64)  # fmt: skip
     table = np.zeros((len(dims), len(_COLUMNS)), np.int64)
     rows: list[tuple[int, int, int, int]] = []
@@ -218,7 +243,7 @@ def _laid(
     scratch = first + 64 + (3 * cap + int(head[_HEAD.index("ZEROS")])) * width + line
     env = [
         0, 0, address(params), code.source_rows, code.scratch_rows, code.fill, code.store,
-        gatherer(dtype.itemsize) if strided else 0, _interleaver(width), 0,
+        gatherer(dtype.itemsize) if strided else 0, *_movers(width), 0,
     ]  # fmt: skip
     return _Laid(
         (table, head, phase_table, runs),
@@ -231,7 +256,7 @@ def _laid(
 def _joined(dims: list[Axis]) -> list[Axis]:
     """Neighbours that lie together as one axis, where both are treated alike; two at least."""
     merged: list[Axis] = []
-    for dim in dims:
+    for dim in _whole(dims):
         if dim.length == dim.out == 1 and not dim.pooled and not dim.runs:
             continue
         last = merged[-1] if merged else None
@@ -263,12 +288,25 @@ def _joined(dims: list[Axis]) -> list[Axis]:
             merged.append(Axis(1, 1, in_stride=1, out_stride=1))
     while len(merged) < 2:
         merged.insert(0, Axis(1, 1))
-    row = merged[-1]
-    if row.out == 1:
-        merged[-1] = replace(row, out_stride=1)
-    if row.length == 1:
-        merged[-1] = replace(merged[-1], in_stride=1)
     return merged
+
+
+def _whole(dims: list[Axis]) -> list[Axis]:
+    """Neighbours that one window covers whole, and that lie together, as one axis."""
+    found: list[Axis] = []
+    for dim in dims:
+        last = found[-1] if found else None
+        if last is not None and last.in_stride == dim.in_stride * dim.length and all(
+            one.out == 1 and one.dilation == 1 and 0 <= one.before <= one.kernel - one.length
+            for one in (last, dim)
+        ):
+            n = last.length * dim.length
+            count = prod(runs[0][1] for runs in (last.runs, dim.runs) if runs)
+            runs = ((1, count),) if last.runs or dim.runs else ()
+            found[-1] = Axis(n, 1, n, n, 1, 0, runs, dim.in_stride, dim.out_stride)
+        else:
+            found.append(dim)
+    return found
 
 
 def _counts(
@@ -336,6 +374,14 @@ def _capacity(dims: list[Axis], backs: list[int], tiles: list[int], classes: int
     return -(-most // 16) * 16
 
 
+def _is_together(dims: list[Axis], tiles: list[int], pivot: int, flat: int) -> bool:
+    """Whether the part of a tile from the pivot on is one stretch of the result."""
+    inner = prod(tiles[flat:])
+    lies = dims[-1].in_stride == 1 and not (dims[-1].before % dims[-1].stride)
+    rows = tiles[pivot] == 1 or dims[pivot].in_stride == inner
+    return lies and tiles[-1] % dims[-1].stride == 0 and flat == pivot + 1 and rows
+
+
 def _flat(dims: list[Axis], tiles: list[int], pivot: int) -> int:
     """The first of the last dimensions whose part of a tile lies together in the result."""
     flat, row = len(dims) - 1, dims[-1]
@@ -361,21 +407,27 @@ def _driver() -> Any:
     calls = {
         "call_rows": lanes.rows, "call_fill": lanes.fill, "call_store": lanes.store,
         "call_gather": lanes.gather, "call_interleave": spread.interleave,
+        "call_repeat": spread.repeat,
     }  # fmt: skip
     templates = (
         spread.stopped, spread.product, spread.locate, spread.run_of, spread.fetch, spread.load,
-        spread.summed, spread.lowest, spread.spread_rows, spread.beginning, spread.spread_row,
+        spread.summed, spread.lowest, spread.target_of, spread.spread_rows, spread.same, spread.beginning, spread.spread_row,
         spread.write, spread.deliver, spread.spread,
     )  # fmt: skip
     return assembled(templates, _CONSTANTS, widths, calls)
 
 
 @memoised
-def _interleaver(itemsize: int) -> int:
-    """Address of the loop that puts rows of elements of `itemsize` bytes side by side."""
+def _movers(itemsize: int) -> tuple[int, int]:
+    """Addresses of the loops that put rows side by side, and repeat what is in one."""
     with lock:
+        kind = np.dtype(f"u{itemsize}")
         space = {
             "__name__": lanes.__name__,
-            "interleave_row": copies.interleave_row(np.dtype(f"u{itemsize}")),
+            "interleave_row": copies.interleave_row(kind),
+            "repeat_row": copies.repeat_row(kind),
         }
-        return address_of(compiled(spread.interleave, space, f"{itemsize}"))
+        return (
+            address_of(compiled(spread.interleave, space, f"{itemsize}")),
+            address_of(compiled(spread.repeat, space, f"{itemsize}")),
+        )

@@ -1,9 +1,9 @@
 """The drivers for positions: gradients added where maxima were found, and elements taken there.
 
 A plane is what a position counts in: the pooled axes of the array at the other end. For a
-stretch of it (whole, where it fits a cache) a task clears as many sums in scratch, adds the
-gradients of the windows that may reach it, in their order, and writes the sums: every element
-is written once, by one thread, and no two threads add to one. A position outside the stretch
+stretch of it (whole, where it fits a cache) a task clears as many sums, adds the gradients of the
+windows that may reach it, in their order, and writes the sums where they are not the result
+itself: an element belongs to one task, and so to one thread. A position outside the stretch
 belongs to another task if its window reaches further, or to none, which is -1; any other is
 told, and nothing is added for it. `npool.cpu.scattering` lays out the tables.
 """
@@ -130,12 +130,18 @@ def add_task(shared, work, dims, head, depth, sums):
             return
 
 
+def target_of(work, dims, depth):
+    """Where in the result a task's part starts."""
+    target = 0
+    for i in range(depth):
+        target += work_of(work, i, START) * dim(dims, i, FAR)
+    return target
+
+
 def deliver_task(shared, work, dims, head, lines, sums):
     """Write all sums of a task."""
     count = get(head, LINES)
-    target = 0
-    for i in range(get(head, DEPTH)):
-        target += work_of(work, i, START) * dim(dims, i, FAR)
+    target = target_of(work, dims, get(head, DEPTH))
     for i in range(count):
         size = line(lines, i, SPAN)
         if line(lines, i, OF) >= 0:
@@ -167,9 +173,19 @@ def scatter(shared, dims, head, lines, scratch, first, last):
         if stopped(shared):
             break
         place_task(work, dims, depth, task)
-        call_fill(get(shared, FILL), sums, get(head, ROOM), 0, 0, get(head, ROOM), 1)
-        add_task(shared, work, dims, head, depth, sums)
-        deliver_task(shared, work, dims, head, lines, sums)
+        if get(head, DIRECT) == 1:
+            place = get(shared, RESULT) + target_of(work, dims, depth) * get(head, RESULT_BYTES)
+            size = get(head, PLANE) * get(head, UNIT)
+            if get(head, CUT) >= 0:
+                size = work_of(work, get(head, CUT), SIZE) * get(head, WEIGHT) * get(head, UNIT)
+            if get(head, GROUP) >= 0:
+                size *= work_of(work, get(head, GROUP), SIZE)
+            call_fill(get(shared, FILL), place, size, 0, 0, size, 1)
+            add_task(shared, work, dims, head, depth, place)
+        else:
+            call_fill(get(shared, FILL), sums, get(head, ROOM), 0, 0, get(head, ROOM), 1)
+            add_task(shared, work, dims, head, depth, sums)
+            deliver_task(shared, work, dims, head, lines, sums)
 
 
 def gather(shared, dims, head, lines, scratch, first, last):

@@ -27,10 +27,10 @@ from npool.reducers import REDUCERS
 if bounds.CHECKED:
     from npool.cpu import checked
 
-__all__ = ["gather", "scatter_add"]
+__all__ = ["flat_unit", "gather", "scatter_add"]
 
-#: Bytes of sums that a task works on, about.
-ROOM = 1 << 17
+#: Bytes of sums that a task works on, about, in scratch and in the result itself.
+ROOM, DIRECT_ROOM = 1 << 17, 1 << 19
 #: Elements of a plane up to which a task takes several, and of them together.
 SMALL = 1 << 12
 #: Channels, and elements of a row, that are worth while.
@@ -42,7 +42,7 @@ _COLUMNS = (
 _LINES = ("SPAN", "OF", "NEAR", "AWAY")
 _HEAD = (
     "DEPTH", "CUT", "ROOM", "PLANE", "UNIT", "STEP", "BEFORE", "REACH", "WINDOWS", "WEIGHT",
-    "LINES", "HELD_BYTES", "GRADIENT_BYTES", "INDEX_BYTES", "RESULT_BYTES", "WORK_BYTES",
+    "LINES", "DIRECT", "GROUP", "HELD_BYTES", "GRADIENT_BYTES", "INDEX_BYTES", "RESULT_BYTES", "WORK_BYTES",
 )  # fmt: skip
 _ENV = (
     "GRADIENTS", "INDICES", "RESULT", "TOLD", "STOP", "ADD", "TAKE", "FILL", "STORE", "PARAMS",
@@ -185,19 +185,27 @@ def _laid(
     found = _dims(shape, axes, g_strides, i_strides, r_strides, g_bytes, i_bytes, g_bytes)
     _row_last(found)
     row = found[-1][1]
-    channels = 1 if row.pooled else row.length
-    cut = window is not None and plane * min(channels, FEW) > room
+    whole_row = 1 if row.pooled else row.length
+    spacing = flat_unit(sizes, away)
+    # Planes one after another, of which a row holds one gradient each; or channels together.
+    planes = not row.pooled and spacing == 1 and row.far == plane
+    together = spacing == whole_row and (row.pooled or row.far == 1 or row.length == 1)
+    direct = held == g_bytes and (planes or together)
+    if direct:
+        room = DIRECT_ROOM // held
+    channels = 1 if row.pooled or planes else row.length
+    cut = window is not None and plane * (channels if direct else min(channels, FEW)) > room
     dims = _merged(found, axes[0] if cut else -1)
     row, unit, rows = dims[-1], 1, sizes[0]
     if cut:
         assert window is not None
         # Windows over an edge are looked at twice: a stretch is some windows long.
         some = min(sizes[0], max(1, 6 * (window.extent - window.stride), 2 * window.stride))
-        if not row.pooled:
-            unit = min(row.length, max(FEW, room // (weights[0] * some)))
+        if not row.pooled and not planes:
+            unit = row.length if direct else min(row.length, max(FEW, room // (weights[0] * some)))
         rows = min(sizes[0], max(some, room // (weights[0] * unit)))
-    elif not row.pooled:
-        unit = min(row.length, max(FEW, room // plane))
+    elif not row.pooled and not planes:
+        unit = row.length if direct else min(row.length, max(FEW, room // plane))
     room = rows * weights[0] * unit
     lines = []
     for i, dim in enumerate(dims):
@@ -206,19 +214,21 @@ def _laid(
             assert window is not None
             dim.length, dim.tile, dim.climb = sizes[0], rows, window.stride * weights[0]
             dim.far = away[0]
-    if not row.pooled:
+    if not row.pooled and not planes:
         row.tile, row.rise = unit, 1
-    group = max((i for i, dim in enumerate(dims[:-1]) if not dim.pooled), default=-1)
-    if group >= 0 and not cut and plane <= SMALL:
+    group = max((i for i, d in enumerate(dims) if not (d.pooled or d.rise)), default=-1)
+    if group >= 0 and not cut and plane <= SMALL and (not direct or dims[group].far == room):
         dim = dims[group]
         dim.tile, dim.rise = max(1, min(dim.length, ROOM // held // room)), room
         room *= dim.tile
         lines.append(_Line(1, group, dim.rise, dim.far))
+    else:
+        group = -1
     at = next((i for i, dim in enumerate(dims) if dim.cut), -1)
     for k, (size, weight) in enumerate(zip(sizes, weights, strict=True)):
         first = _Line(1, at, weight * unit, away[k])
         lines.append(first if cut and k == 0 else _Line(size, -1, weight * unit, away[k]))
-    if not row.pooled:
+    if not row.pooled and not planes:
         whole = unit == row.length
         lines.append(_Line(unit if whole else 1, -1 if whole else len(dims) - 1, 1, row.far))
     lines = _joined(lines)
@@ -227,7 +237,7 @@ def _laid(
         "WINDOWS": window.out, "WEIGHT": weights[0],
     }  # fmt: skip
     return _tables(
-        dims, lines, room, CUT=at, PLANE=plane, UNIT=unit, HELD_BYTES=held,
+        dims, lines, 0 if direct else room, CUT=at, DIRECT=int(direct), GROUP=group, PLANE=plane, UNIT=unit, HELD_BYTES=held,
         GRADIENT_BYTES=g_bytes, INDEX_BYTES=i_bytes, RESULT_BYTES=g_bytes, **reach,
     )  # fmt: skip
 
@@ -251,10 +261,24 @@ def _taken(
     while prod(dim.tile for dim in dims) > SMALL * 4:
         dim = next(dim for dim in dims if dim.tile > 1)
         dim.tile = -(-dim.tile // 2)
+    reach = [s_shape[axis] for axis in axes], [s_strides[axis] // size for axis in axes]
     return _tables(
-        dims, [], 0, CUT=-1, PLANE=prod(s_shape[axis] for axis in axes),
-        UNIT=s_strides[axes[-1]] // size, INDEX_BYTES=i_bytes, RESULT_BYTES=size,
+        dims, [], 0, CUT=-1, PLANE=prod(reach[0]),
+        UNIT=flat_unit(*reach) or 0, INDEX_BYTES=i_bytes, RESULT_BYTES=size,
     )  # fmt: skip
+
+
+def flat_unit(sizes: list[int], strides: list[int]) -> int | None:
+    """How far apart neighbouring positions lie, or None where that is not the same everywhere."""
+    weight, unit = 1, None
+    for size, stride in zip(reversed(sizes), reversed(strides), strict=True):
+        if size > 1:
+            if unit is None:
+                unit = stride // weight if stride % weight == 0 else 0
+            if stride != weight * unit:
+                return None
+        weight *= size
+    return 1 if unit is None else unit
 
 
 def _dims(
@@ -356,7 +380,7 @@ def _tables(dims: list[_Dim], lines: list[_Line], room: int, **values: int) -> _
     return _Laid(
         (table, head, line_table),
         (address(table), address(head), address(line_table)),
-        tasks, max(1, 2 * outputs // tasks) + room // 4,
+        tasks, max(1, 2 * outputs // tasks) + values["PLANE"] // 4,
         first + 64 + room * values.get("HELD_BYTES", 0), first, room, values["UNIT"],
     )  # fmt: skip
 
@@ -375,7 +399,7 @@ def _driver(name: str) -> Any:
     shared: tuple[Callable[..., Any], ...] = (scatter.stopped, scatter.place_task, scatter.advance)
     if name == "gather":
         return assembled((*shared, scatter.gather), _CONSTANTS, widths, calls)
-    own = (scatter.add_task, scatter.deliver_task, scatter.scatter)
+    own = (scatter.add_task, scatter.target_of, scatter.deliver_task, scatter.scatter)
     return assembled((*shared, *own), _CONSTANTS, widths, calls)
 
 

@@ -32,10 +32,10 @@ def add(
         base = sums + r * lift * HELD
         for i in range(n):
             place = word(index_at(places + i * index_step * INDEX, 1)[0])
-            inside = place - low
-            if unsigned(inside) < span:
-                total = sum_at(base + (inside * unit + i * rise) * HELD, 1)
-                total[0] = held(total[0] + decode(gradient_at(values + i * step * GRADIENT, 1)[0]))
+            if unsigned(place - low) < span:
+                value = decode(gradient_at(values + i * step * GRADIENT, 1)[0])
+                total = sum_at(base + ((place - low) * unit + i * rise) * HELD, 1)
+                total[0] = held(total[0] + value)
             elif place != -1 and (
                 unsigned(place) >= all_of_it
                 or unsigned(place - first - i * climb - r * ascent) >= within
@@ -122,7 +122,8 @@ def add_task(shared, work, dims, head, depth, sums):
             get(shared, INDICES) + index_at * get(head, INDEX_BYTES),
             dim(dims, row, STRIDE), dim(dims, row, INDEX_STRIDE), dim(dims, row, RISE),
             dim(dims, column, STRIDE), dim(dims, column, INDEX_STRIDE), dim(dims, column, RISE),
-            get(head, UNIT), low, size, get(head, PLANE), window - get(head, BEFORE) * get(head, WEIGHT),
+            get(head, UNIT), low, size, get(head, PLANE),
+            window - get(head, BEFORE) * get(head, WEIGHT),
             dim(dims, row, CLIMB), dim(dims, column, CLIMB), get(head, REACH) * get(head, WEIGHT),
             work_of(work, row, COUNT), work_of(work, column, COUNT), get(shared, TOLD),
         )  # fmt: skip

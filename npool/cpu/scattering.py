@@ -27,7 +27,7 @@ from npool.reducers import REDUCERS
 __all__ = ["flat_unit", "gather", "scatter_add"]
 
 #: Bytes of sums that a task works on, about, in scratch and in the result itself.
-ROOM, DIRECT_ROOM = 1 << 17, 1 << 19
+ROOM, DIRECT_ROOM = 1 << 17, 1 << 22
 #: Elements of a plane up to which a task takes several, and of them together.
 SMALL = 1 << 12
 

@@ -387,3 +387,15 @@ def test_windows_of_padding_alone():
     gradient = np.ones(2**20 + 3)
     got = npool.sum_pool_backward(gradient, (4,), (2**19,), 1, 2**19 + 2**18 - 1)
     assert got.shape == (4,)
+
+
+def test_minima_and_bfloat16():
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
+    x = np.array([[3, 1, 2, 5], [4, 0, 7, 7]], ml_dtypes.bfloat16)
+    _, places = npool.min_pool(x, (2,), 1, return_indices=True)
+    gradient = np.array([[1, 2, 3], [4, 5, 6]], ml_dtypes.bfloat16)
+    got = npool.min_pool_backward(gradient, places, x.shape, (2,), 1)
+    assert got.dtype == gradient.dtype
+    assert got.astype(float).tolist() == [[0, 3, 3, 0], [0, 9, 6, 0]]
+    got = npool.avg_pool_backward(gradient, x.shape, (2,), 1)
+    assert got.astype(float).tolist() == [[0.5, 1.5, 2.5, 1.5], [2, 4.5, 5.5, 3]]

@@ -313,6 +313,9 @@ def _adder(dtype: np.dtype[Any], index: np.dtype[Any]) -> int:
             "GRADIENT": dtype.itemsize,
             "INDEX": index.itemsize,
         }
+        fours = types.FunctionType(scatter.fours.__code__, space, "fours")
+        fours.__qualname__ = f"fours-{name}"
+        space["fours"] = instructions.jit(fours)
         return address_of(compiled(scatter.add, space, name))
 
 

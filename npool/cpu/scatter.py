@@ -70,15 +70,15 @@ def add(
             following = n
             if together:
                 following = min(n, i + 4)
-            for i in range(i, following):
-                place = word(index_at(places + i * index_step * INDEX, 1)[0])
+            for k in range(i, following):
+                place = word(index_at(places + k * index_step * INDEX, 1)[0])
                 if unsigned(place - low) < unsigned(size):
-                    value = decode(gradient_at(values + i * step * GRADIENT, 1)[0])
-                    total = sum_at(base + (place * unit + i * rise) * HELD, 1)
+                    value = decode(gradient_at(values + k * step * GRADIENT, 1)[0])
+                    total = sum_at(base + (place * unit + k * rise) * HELD, 1)
                     total[0] = held(total[0] + value)
                 elif place != -1 and (
                     unsigned(place) >= all_of_it
-                    or unsigned(place - first - i * climb - r * ascent) >= within
+                    or unsigned(place - first - k * climb - r * ascent) >= within
                 ):
                     put(told, 0, 1)
             i = following

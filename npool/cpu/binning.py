@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from npool.bins import Bins, Drawn
 from npool.cpu.dimensions import FUSED, PLAIN, ROWS, SEGMENT, Dim, dimensions
 from npool.cpu.schedule import SHORT, Schedule
-from npool.cpu.tables import COLUMNS, CONSTANTS, DIMS_WIDTH, ENV, HEAD, SPANS
+from npool.cpu.tables import COLUMNS, CONSTANTS, DIMS_WIDTH, ENV, HEAD, SPANS, THREAD_ROWS
 from npool.geometry import Plan, Window
 from npool.memory import address
 
@@ -26,7 +26,7 @@ LONG = 32
 #: The longest bin, and the longest row whose bins are not known beforehand, to be fetched whole.
 MOST_STAGED, MOST_ROW = 128 * 16, 1 << 16
 #: Bytes of scratch of a row, and of all the rows that are folded together.
-ROW_BYTES, BLOCK_BYTES = 1 << 13, 1 << 14
+ROW_BYTES, BLOCK_BYTES = 1 << 12, 1 << 16
 #: Bins along an axis past which a schedule is made anew for each call rather than kept.
 MANY = 1 << 16
 
@@ -158,8 +158,8 @@ def bin_schedule(
     reads = rows * fused * (row.tile * row.kernel if row.mode == SEGMENT else positions) * inner
     work = reads // 2 + rows * row.tile * inner * (row.kernel if row.mode in (FUSED, ROWS) else 1)
     scratch = (
-        8 * (len(ENV) + (len(dims) + 21) * 8) + 192 + 2 * capacity * width
-        + values["LINE_BYTES"] + 8 * (values["SIZE_COLS"] + counts)
+        8 * (len(ENV) + (len(dims) + THREAD_ROWS) * CONSTANTS["WORK_SIZE"]) + 192
+        + 2 * capacity * width + values["LINE_BYTES"] + 8 * (values["SIZE_COLS"] + counts)
     )  # fmt: skip
     return Schedule(
         lines, head, table, prod(-(-dim.out // dim.tile) for dim in dims), scratch, strided, "bins",
@@ -167,9 +167,7 @@ def bin_schedule(
     )  # fmt: skip
 
 
-def _fit(
-    row: Dim, table: NDArray[np.int64], segment: int, width: int, drawn: bool
-) -> int:
+def _fit(row: Dim, table: NDArray[np.int64], segment: int, width: int, drawn: bool) -> int:
     """Choose the row's tile; return the positions of scratch that it takes, `width` bytes each."""
     row.tile = row.out
     if row.mode == SEGMENT:

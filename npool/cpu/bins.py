@@ -2,8 +2,8 @@
 
 A table says of each output of a pooled axis where its taps begin and how many there are. The
 axes before the row are folded while rows are fetched, for many planes at once: they share their
-bins. Then each bin of the row is folded, for all the rows that there are. `npool.cpu.binning` lays the call out; `npool.cpu.folds` says
-what the arguments are.
+bins. Then each bin of the row is folded, for all the rows that there are. `npool.cpu.binning`
+lays the call out; `npool.cpu.folds` says what the arguments are.
 
 The dimension before the row, the *group*, is not pooled: its elements are planes. Of the one
 before that, a few outputs are taken at a time; of those before, one. `PLAIN` says that a
@@ -16,10 +16,11 @@ while they are fetched, `ROWS` afterwards. `FUSED` is all else.
 # mypy: disable-error-code="name-defined,no-untyped-def"
 
 
-def bins(shared, dims, head, spans, scratch, first, last):
+def bins(shared, x, values, positions, scratch, first, last):
     """Compute the tasks ``first <= task < last``; every output belongs to one task."""
     env = scratch
-    work = begin(shared, dims, head, scratch)
+    work = begin(shared, x, values, positions, scratch)
+    dims, head, spans = get(scratch, DIMS_AT), get(scratch, HEAD_AT), get(scratch, SPANS_AT)
     lists = work + (get(head, DEPTH) + 1) * WORK_SIZE * 8
     a, b, c = get(env, A), get(env, B), get(env, C)
     for task in range(first, last):
@@ -79,6 +80,8 @@ def bins_task(env, dims, head, spans, work, lists, task):
         extent = n * step
     pitch = extent * inner
     for k in range(work_of(work, some, SIZE)):
+        if stopped(env):
+            return
         at, p = source, place
         begun = work_of(work, some, START) + k
         if dim(dims, some, MODE) != PLAIN:
@@ -126,9 +129,20 @@ def bins_fetch(
     for i in range(row):
         fused *= work_of(work, i, TAPS)
     if dim(dims, row, MODE) != SEGMENT:
+        some, o, p = row - 2, source + low * along, place + low * each
+        if fused <= 4 and fused == work_of(work, some, TAPS) and get(head, STRIDED) == 0:
+            # Few rows, at equal distances, which no list need hold.
+            apart, climb = dim(dims, some, IN_STRIDE), dim(dims, some, PLACE)
+            call_rows(
+                get(env, SOURCE_ROWS), get(env, A), get(head, CAP), at, pitch, get(env, X), o,
+                o + apart, o + 2 * apart, o + 3 * apart, stride, get(env, COLS), p, p + climb,
+                p + 2 * climb, p + 3 * climb, 0, get(env, PARAMS), fused, True, extent * inner,
+                planes, 0, 4,
+            )  # fmt: skip
+            return
         fold_source(
-            env, dims, head, work, lists, at, pitch, planes, source + low * along, stride,
-            place + low * each, 0, fused, 1, True, extent * inner,
+            env, dims, head, work, lists, at, pitch, planes, o, stride, p, 0, fused, 1, True,
+            extent * inner,
         )  # fmt: skip
         return
     for s in range(work_of(work, row, SIZE)):
@@ -178,14 +192,26 @@ def bins_store(env, dims, head, spans, work, target, above, plane, planes, pitch
     n, across = work_of(work, row, SIZE), dim(dims, row, OUT_STRIDE)
     lift, within = dim(dims, row - 1, OUT_STRIDE), get(head, OUT_WITHIN)
     to = target + work_of(work, row, START) * across
-    for k in range(work_of(work, some, SIZE)):
+    several = work_of(work, some, SIZE)
+    if get(head, COUNTED) != 1 and planes < several:
+        # No divisors: rows of one plane are as good as those of one output of the axis before.
+        along = dim(dims, some, OUT_STRIDE)
+        where = to + work_of(work, some, START) * along
+        for k in range(planes):
+            call_store(
+                get(env, STORE), get(env, VALUES), get(env, POSITIONS), where + k * lift, along,
+                across, within, get(env, A), cap, k * pitch, planes * pitch, 0, 0, 0, 1, step,
+                get(head, INNER), n, several, 1, get(env, PARAMS),
+            )  # fmt: skip
+        return
+    for k in range(several):
         o, divisor = work_of(work, some, START) + k, above
         if dim(dims, some, MODE) != PLAIN:
             divisor *= span(spans, bin_of(head, dims, some, o, plane), DIVISORS)
         where, start = to + o * dim(dims, some, OUT_STRIDE), k * planes * pitch
         if dim(dims, row, MODE) != PLAIN and get(head, COUNTED) == 1:
-            call_store_each(
-                get(env, STORE_EACH), get(env, VALUES), get(env, POSITIONS), where, lift, across,
+            call_divided(
+                get(env, DIVIDED), get(env, VALUES), get(env, POSITIONS), where, lift, across,
                 within, get(env, A), cap, start, pitch, step, get(head, INNER), n, planes, counts,
                 divisor, get(env, PARAMS),
             )  # fmt: skip

@@ -91,7 +91,11 @@ def scatter_add(
         dtype.itemsize, indices.dtype.itemsize, accumulator.itemsize, window,
     )  # fmt: skip
     code = loops(REDUCERS["sum"], dtype, accumulator, dtype, None, None)
-    env = {"ADD": _adder(dtype, indices.dtype), "FILL": code.fill, "STORE": code.store}
+    env = {
+        "ADD": _adder(dtype, indices.dtype),
+        "FILL": code.compiled("fill"),
+        "STORE": code.compiled("store"),
+    }
     return _run("scatter", laid, env, gradients, indices, result)
 
 
@@ -135,10 +139,12 @@ def _run(
             "scratch": (at + laid.first, at + laid.scratch),
         }
 
-    launch(
-        _driver(name), env, _CONSTANTS["STOP"], laid.tables, laid.tasks, laid.work, laid.scratch,
-        memory,
-    )  # fmt: skip
+    driver = _driver(name)
+
+    def run(shared: int, at: int, first: int, last: int) -> None:
+        driver(shared, *laid.tables, at, first, last)
+
+    launch(run, env, _CONSTANTS["STOP"], laid.tasks, laid.work, laid.scratch, memory)
     return bool(told[0])
 
 

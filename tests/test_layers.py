@@ -62,8 +62,8 @@ VALUES = (*WORDS, *RULES, "npool.reducer", "npool.reducers", "npool.arrays", "np
 #: that lies below it, except `npool`, which stands for the public names alone.
 MAY_IMPORT = {
     "npool": Room(("npool.adaptive", "npool.api", "npool.faces", "npool.fractional",
-                   "npool.functional", "npool.reducers", "npool.threads", "npool.unpool",
-                   "npool.warming"), why="public names, and no code"),
+                   "npool.functional", "npool.gradients", "npool.reducers", "npool.threads",
+                   "npool.unpool", "npool.warming"), why="public names, and no code"),
     # Words and rules: they know no engine, and those without numpy no array.
     "npool.values": Room((), why="how values are read and shown"),
     "npool.scalars": Room((), why="the meaning of a reducer, in plain Python"),
@@ -88,6 +88,11 @@ MAY_IMPORT = {
         ("numpy", *VALUES, "npool.api", "npool.faces", "npool.adaptive", "npool.fractional",
          "npool.unpool", "npool.functional"),
     ),
+    "npool.gradients": Room(
+        ("numpy", *VALUES, "npool.operation", "npool.gradients"),
+        ("npool.cpu.spreading", "npool.cpu.spread_axes", "npool.cpu.scattering"),
+        why="what gradients mean; how they are computed is the engine's",
+    ),
     "npool.warming": Room(
         ("numpy", *VALUES, "npool.operation"), ("npool.cpu.compiling",),
         why="tiny calls, and how many kernels they made",
@@ -104,6 +109,9 @@ MAY_IMPORT = {
     "npool.testing.oracle": Room(
         ("numpy", "npool.testing.exact", "npool.testing.operations"),
         why="an oracle that shares code with what it judges would repeat its mistakes",
+    ),
+    "npool.testing.gradients": Room(
+        ("numpy", "npool.testing.oracle"), why="as the oracle, of whose geometry it is made"
     ),
     "npool.testing.oracle_sizes": Room(
         ("numpy", "npool.testing.exact", "npool.testing.operations"), why="as the oracle's",
@@ -279,6 +287,8 @@ TEMPLATES = (
     "wholes",
     "bins",
     "unpool",
+    "spread",
+    "scatter",
 )
 #: Addresses and positions are int64, run-time numbers float64, whatever the array holds.
 OF_THE_ENGINE = {"int64", "float64"}

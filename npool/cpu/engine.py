@@ -22,7 +22,7 @@ from npool.memory import LARGE, address
 from npool.operation import Operation
 from npool.threads import get_num_threads
 
-__all__ = ["fold", "quick"]
+__all__ = ["fold", "launch", "quick"]
 
 #: Work (about a nanosecond each) of a first chunk, and below which waking a thread does not
 #: pay: that costs 20 to 50 us.
@@ -61,18 +61,45 @@ def fold(
         table = drawn_table(operation.plan, memory_order(x.shape, x.strides), starts)
         env = env.copy()
         env[CONSTANTS["SPANS_AT"]] = address(table)
-    tasks, work = laid.tasks, laid.task_work
-    shared, source, values = address(env), address(x), address(out)
+    source, values = address(x), address(out)
     positions = address(outs[1]) if len(outs) == 2 else 0
 
-    def part(first: int, last: int) -> None:
-        _held, at = _scratch(laid.scratch)
+    def tasks(shared: int, at: int, first: int, last: int) -> None:
         run(shared, source, values, positions, at, first, last)
 
+    launch(
+        tasks, env, STOP, laid.tasks, laid.task_work, laid.scratch,
+        lambda at: _memory(x, outs, laid, params, at), patient,
+    )  # fmt: skip
+
+
+def launch(
+    run: Callable[[int, int, int, int], None],
+    env: NDArray[np.int64],
+    stop: int,
+    tasks: int,
+    work: int,
+    scratch: int,
+    memory: Callable[[int], dict[str, tuple[int, int]]],
+    patient: bool = False,
+) -> None:
+    """Run a driver's tasks, `work` nanoseconds or so each, on as many threads as pay.
+
+    ``run(shared, at, first, last)`` does some of them, given the addresses of `env`, which all
+    threads read, and of `scratch` bytes of the thread's own. Place `stop` of `env` is where
+    Ctrl-C is told; `memory` says of scratch at an address what loops may touch; `patient` that
+    nobody knows what a task takes.
+    """
+    shared = address(env)
+
+    def part(first: int, last: int) -> None:
+        _held, at = _scratch(scratch)
+        run(shared, at, first, last)
+
     if bounds.CHECKED:
-        _held, at = _scratch(laid.scratch)
-        with bounds.allowed(**_memory(x, outs, laid, params, at)):
-            run(shared, source, values, positions, at, 0, tasks)
+        _held, at = _scratch(scratch)
+        with bounds.allowed(**memory(at)):
+            run(shared, at, 0, tasks)
         return
     if tasks * work < SERIAL_WORK and not patient:
         part(0, tasks)
@@ -85,7 +112,7 @@ def fold(
         return
     flag = np.zeros(1, np.int64)
     env = env.copy()
-    env[STOP] = address(flag)
+    env[stop] = address(flag)
     shared = address(env)
     workers.run(part, tasks, chunk, threads, lambda: flag.fill(1))
 

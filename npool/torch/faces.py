@@ -1,0 +1,190 @@
+"""npool's any-axes functions on tensors: what `npool.pool` and its kin call when one arrives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+import npool
+from npool.operation import operation
+from npool.reducers import REDUCERS, Reducer, lp
+from npool.torch import norms, operators  # noqa: F401  (they define what is called here)
+from npool.torch.arguments import planned, symbolic, windows
+from npool.torch.tensors import array_dtype, array_of, is_plain, tensor_dtype, tensor_of
+
+__all__ = ["lp_pool", "pool"]
+
+ops = torch.ops.npool
+
+
+def pool(
+    x: torch.Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    *,
+    reduce: str | Reducer = "max",
+    axes: Any = None,
+    dtype: Any = None,
+    count_include_pad: bool | None = None,
+    divisor_override: int | None = None,
+    rounding: str = "half_even",
+    return_indices: bool = False,
+    index_dtype: Any = np.int64,
+    out: Any = None,
+) -> Any:
+    """:func:`npool.pool` of a tensor: the same, and differentiable for max, min, avg, sum and lp.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        On the CPU, or traced; any shape, strides and supported dtype.
+    kernel_size, stride, padding, dilation, ceil_mode, reduce, axes, count_include_pad,
+    divisor_override, rounding, return_indices
+        As for :func:`npool.pool`.
+    dtype, index_dtype : torch.dtype or dtype, optional
+        As for :func:`npool.pool`, by torch's name or NumPy's.
+    out : torch.Tensor, or a pair of them with `return_indices`, optional
+        Where to put the result; then nothing is differentiated.
+
+    Returns
+    -------
+    torch.Tensor, or a pair of them with `return_indices`
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`npool.pool`.
+    RuntimeError
+        For a gradient of a reduction that has none here, or of a call with `out`.
+    """
+    dtype = None if dtype is None else tensor_dtype(dtype)
+    index = tensor_dtype(index_dtype)
+    if is_plain(x) or out is not None:
+        return _on_arrays(
+            x, kernel_size, stride, padding, dilation, ceil_mode, reduce, axes, dtype,
+            count_include_pad, divisor_override, rounding, return_indices, index, out,
+        )  # fmt: skip
+    if symbolic(x.shape):
+        window = windows(x, kernel_size, stride, padding, dilation, ceil_mode, axes)
+    else:
+        meant = operation(
+            _stand_in(x), kernel_size, stride, padding, dilation, ceil_mode, axes, reduce,
+            None if dtype is None else array_dtype(dtype), count_include_pad, divisor_override,
+            rounding, return_indices, array_dtype(index),
+        )  # fmt: skip
+        window = planned(meant.plan, bool(ceil_mode))
+    name = reduce if isinstance(reduce, str) else _name(reduce)
+    if name == "max" and not return_indices:
+        return ops.max_pool(x, *window)
+    if name == "max":
+        return ops.max_pool_with_indices(x, *window, index)
+    if name == "min" and not return_indices:
+        return ops.min_pool(x, *window)
+    if name == "min":
+        return ops.min_pool_with_indices(x, *window, index)
+    if name == "avg":
+        include = True if count_include_pad is None else bool(count_include_pad)
+        return ops.avg_pool(x, *window, include, divisor_override, dtype, rounding)
+    if name == "sum":
+        return ops.sum_pool(x, *window, dtype)
+    if name == "lp":
+        return ops.lp_pool(x, 2.0 if isinstance(reduce, str) else _power(reduce), *window)
+    return ops.reduce_pool(x, name, *window, dtype)
+
+
+def lp_pool(
+    x: torch.Tensor,
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    *,
+    axes: Any = None,
+    out: Any = None,
+) -> Any:
+    """:func:`npool.lp_pool` of a tensor.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        On the CPU, or traced; any shape, strides and real dtype.
+    norm_type, kernel_size, stride, padding, dilation, ceil_mode, axes, out
+        As for :func:`npool.lp_pool`.
+
+    Returns
+    -------
+    torch.Tensor
+
+    Raises
+    ------
+    ValueError, TypeError, RuntimeError
+        As :func:`pool`.
+    """
+    if torch.compiler.is_compiling():  # which would trace the making of a reducer
+        window = windows(x, kernel_size, stride, padding, dilation, ceil_mode, axes)
+        return ops.lp_pool(x, norm_type, *window)
+    return pool(
+        x, kernel_size, stride, padding, dilation, ceil_mode, reduce=lp(norm_type), axes=axes,
+        out=out,
+    )  # fmt: skip
+
+
+def _name(reducer: Any) -> str:
+    """The name under which operators know a reducer."""
+    name = getattr(reducer, "name", None)
+    if REDUCERS.get(name) is reducer or (name == "lp" and _power(reducer)):
+        return str(name)
+    raise RuntimeError(
+        f"a reducer of your own ({name!r}) has no gradient and no trace: call it under "
+        "torch.no_grad() or on x.detach(), outside torch.compile"
+    )
+
+
+def _power(reducer: Reducer) -> float | None:
+    """p of a reducer that :func:`npool.reducers.lp` made."""
+    powers = reducer.params or (1.0, 2.0)
+    return next((p for p in powers if lp(p) is reducer), None)
+
+
+def _stand_in(x: torch.Tensor) -> Any:
+    """An array of the shape and dtype of a tensor that may hold nothing: enough for all checks."""
+    shape = tuple(x.shape)
+    return np.ndarray(shape, array_dtype(x.dtype), b"\0" * 16, 0, (0,) * len(shape))
+
+
+def _on_arrays(
+    x: torch.Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
+    reduce: Any, axes: Any, dtype: torch.dtype | None, count_include_pad: bool | None,
+    divisor_override: int | None, rounding: str, return_indices: bool, index: torch.dtype,
+    out: Any,
+) -> Any:  # fmt: skip
+    given = out if isinstance(out, (tuple, list)) else (out,)
+    if out is not None:
+        for tensor in (x, *given):
+            if torch.is_grad_enabled() and tensor is not None and tensor.requires_grad:
+                raise RuntimeError(
+                    "out= does not support automatic differentiation, but one of the tensors "
+                    "requires grad: leave out= away, or call it under torch.no_grad()"
+                )
+    arrays = tuple([None if tensor is None else array_of(tensor) for tensor in given])
+    made = npool.pool(
+        array_of(x), kernel_size, stride, padding, dilation, ceil_mode, reduce=reduce, axes=axes,
+        dtype=None if dtype is None else array_dtype(dtype), count_include_pad=count_include_pad,
+        divisor_override=divisor_override, rounding=rounding, return_indices=return_indices,
+        index_dtype=array_dtype(index), out=arrays if len(arrays) > 1 else arrays[0],
+    )  # fmt: skip
+    results = made if isinstance(made, tuple) else (made,)
+    tensors = tuple(
+        [
+            tensor if tensor is not None else tensor_of(result)
+            for tensor, result in zip((*given, None)[: len(results)], results, strict=True)
+        ]
+    )
+    return tensors if isinstance(made, tuple) else tensors[0]

@@ -38,7 +38,7 @@ from npool.cpu.compiling import (
 if bounds.CHECKED:
     from npool.cpu import checked
 
-__all__ = ["driver", "gatherer"]
+__all__ = ["assembled", "driver", "gatherer"]
 
 _SHARED = (folds.begin, folds.stopped, folds.swap, folds.fold_rows, folds.shifted, folds.flat_fold)
 _TILES = (
@@ -62,6 +62,31 @@ _DRIVERS = {
 @memoised
 def driver(name: str) -> Any:
     """The compiled driver of that name."""
+    calls = {
+        "call_rows": lanes.rows, "call_fill": lanes.fill, "call_store": lanes.store,
+        "call_split": lanes.split, "call_gather": lanes.gather, "call_masked": lanes.masked,
+        "call_whole": lanes.whole,
+    }  # fmt: skip
+    widths = (
+        ("dim", "", tables.DIMS_WIDTH),
+        ("span", "", len(tables.SPANS)),
+        ("work_of", "set_work", tables.CONSTANTS["WORK_SIZE"]),
+        ("listed", "set_list", tables.CONSTANTS["CHUNK"]),
+    )
+    return assembled(_DRIVERS[name], tables.CONSTANTS, widths, calls)
+
+
+def assembled(
+    templates: tuple[Any, ...],
+    constants: dict[str, int],
+    widths: tuple[tuple[str, str, int], ...],
+    calls: dict[str, Any],
+) -> Any:
+    """A driver, the last of `templates`, compiled along with those it calls.
+
+    `constants` are known to them by name; `widths` names the words that read and write a table,
+    and its columns; `calls` the words that call a loop, and its template.
+    """
     with lock:
         space: dict[str, Any] = {
             "__name__": lanes.__name__,
@@ -70,22 +95,13 @@ def driver(name: str) -> Any:
             "prefetch": access.prefetch,
             "stream": checked.stream if bounds.CHECKED else access.stream,
             "fence": access.fence,
-            **tables.CONSTANTS,
+            **constants,
         }
-        for read, write, width in (
-            ("dim", "", tables.DIMS_WIDTH),
-            ("span", "", len(tables.SPANS)),
-            ("work_of", "set_work", tables.CONSTANTS["WORK_SIZE"]),
-            ("listed", "set_list", tables.CONSTANTS["CHUNK"]),
-        ):
+        for read, write, width in widths:
             space[read], space[write] = access.table(width)
-        for caller, template in (
-            ("call_rows", lanes.rows), ("call_fill", lanes.fill),
-            ("call_store", lanes.store), ("call_split", lanes.split), ("call_gather", lanes.gather),
-            ("call_masked", lanes.masked), ("call_whole", lanes.whole),
-        ):  # fmt: skip
+        for caller, template in calls.items():
             space[caller] = access.caller(arguments(template))
-        *parts_of, whole = _DRIVERS[name]
+        *parts_of, whole = templates
         for part in parts_of:
             function = types.FunctionType(part.__code__, space, part.__name__)
             space[part.__name__] = instructions.jit(function)

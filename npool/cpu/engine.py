@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -19,7 +20,7 @@ from npool.memory import address
 from npool.operation import Operation
 from npool.threads import get_num_threads
 
-__all__ = ["fold"]
+__all__ = ["fold", "launch"]
 
 #: Work (about a nanosecond each) of a first chunk, and below which waking a thread does not
 #: pay: that costs 20 to 50 us.
@@ -51,16 +52,38 @@ def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) 
     env[1] = address(out)
     if placed:
         env[2] = address(outs[1])
-    run, tasks, work = driver(laid.driver), laid.tasks, laid.task_work
-    shared, (dims, head, spans) = address(env), laid.tables
+    launch(
+        driver(laid.driver), env, STOP, laid.tables, laid.tasks, laid.task_work, laid.scratch,
+        lambda at: _memory(x, outs, laid, params, at), patient,
+    )  # fmt: skip
+
+
+def launch(
+    run: Any,
+    env: NDArray[np.int64],
+    stop: int,
+    tables: tuple[int, int, int],
+    tasks: int,
+    work: int,
+    scratch: int,
+    memory: Callable[[int], dict[str, tuple[int, int]]],
+    patient: bool = False,
+) -> None:
+    """Run a compiled driver's tasks, `work` nanoseconds or so each, on as many threads as pay.
+
+    `env` is what all threads read, its place `stop` where Ctrl-C is told; `scratch` the bytes of
+    each thread's own; `memory` says of scratch at an address what loops may touch; `patient`
+    that nobody knows what a task takes.
+    """
+    shared, (dims, head, spans) = address(env), tables
 
     def part(first: int, last: int) -> None:
-        _held, at = _scratch(laid.scratch)
+        _held, at = _scratch(scratch)
         run(shared, dims, head, spans, at, first, last)
 
     if bounds.CHECKED:
-        _held, at = _scratch(laid.scratch)
-        with bounds.allowed(**_memory(x, outs, laid, params, at)):
+        _held, at = _scratch(scratch)
+        with bounds.allowed(**memory(at)):
             run(shared, dims, head, spans, at, 0, tasks)
         return
     if tasks * work < SERIAL_WORK and not patient:
@@ -73,7 +96,7 @@ def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) 
         workers.run(part, tasks, chunk, threads)
         return
     flag = np.zeros(1, np.int64)
-    env[STOP] = address(flag)
+    env[stop] = address(flag)
     workers.run(part, tasks, chunk, threads, lambda: flag.fill(1))
 
 

@@ -29,11 +29,13 @@ __all__ = [
     "fold_row",
     "gather_row",
     "get",
+    "interleave_row",
     "jit",
     "masked_row",
     "prefetch",
     "put",
     "register",
+    "repeat_row",
     "select",
     "split_row",
     "stream",
@@ -253,6 +255,35 @@ def gather_row(dtype: np.dtype[Any]) -> Callable[..., None]:
             _Memory(line + i * size, 1, dtype)[0] = _Memory(src + i * stride * size, 1, dtype)[0]
 
     return gather
+
+
+def interleave_row(dtype: np.dtype[Any]) -> Callable[..., None]:
+    """As `npool.cpu.copies.interleave_row`."""
+
+    def interleave(
+        dst: int, at: int, step: int, src: int, o0: int, o1: int, o2: int, o3: int, ways: int,
+        n: int,
+    ) -> None:  # fmt: skip
+        size = dtype.itemsize
+        for i in range(n):
+            for t, o in enumerate((o0, o1, o2, o3)[:ways]):
+                value = _Memory(src + (o + i) * size, 1, dtype)[0]
+                _Memory(dst + (at + step * i + t) * size, 1, dtype)[0] = value
+
+    return interleave
+
+
+def repeat_row(dtype: np.dtype[Any]) -> Callable[..., None]:
+    """As `npool.cpu.copies.repeat_row`."""
+
+    def repeat(dst: int, at: int, step: int, src: int, o: int, times: int, n: int) -> None:
+        size = dtype.itemsize
+        for i in range(n):
+            value = _Memory(src + (o + i) * size, 1, dtype)[0]
+            for t in range(times):
+                _Memory(dst + (at + step * i + t) * size, 1, dtype)[0] = value
+
+    return repeat
 
 
 def masked_row(words: Words) -> Callable[..., None]:

@@ -7,21 +7,29 @@ NumPy arrays of any shape, layout and dtype. Importing it loads neither Numba no
 __version__ = "0.1.0"
 
 from npool import functional
+from npool.adaptive import adaptive_avg_pool, adaptive_max_pool, adaptive_pool
 from npool.api import output_shape, pool
 from npool.faces import avg_pool, lp_pool, max_pool, min_pool, sum_pool
+from npool.fractional import fractional_max_pool
 from npool.reducers import REDUCERS, Reducer
 from npool.threads import get_num_threads, num_threads, set_num_threads
+from npool.unpool import max_unpool
 from npool.warming import warmup
 
 __all__ = [
     "REDUCERS",
     "Reducer",
     "__version__",
+    "adaptive_avg_pool",
+    "adaptive_max_pool",
+    "adaptive_pool",
     "avg_pool",
+    "fractional_max_pool",
     "functional",
     "get_num_threads",
     "lp_pool",
     "max_pool",
+    "max_unpool",
     "min_pool",
     "num_threads",
     "output_shape",

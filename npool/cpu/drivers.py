@@ -11,6 +11,7 @@ from numba import types as nb
 from numba.core import config
 
 from npool.cpu import (
+    bins,
     bounds,
     cache,
     fetch,
@@ -42,7 +43,7 @@ __all__ = ["assembled", "driver", "gatherer"]
 
 _SHARED = (folds.begin, folds.stopped, folds.swap, folds.fold_rows, folds.shifted, folds.flat_fold)
 _TILES = (
-    *_SHARED, tiles.advance, fetch.locate, fetch.fold_source, fetch.fetch_block, fetch.fetch_tile,
+    *_SHARED, folds.fold_segments, tiles.advance, fetch.locate, fetch.fold_source, fetch.fetch_block, fetch.fetch_tile,
     tiles.reduce_tile, tiles.run_of, tiles.store_tile, tiles.tiles,
 )  # fmt: skip
 _STRIPS = (
@@ -56,6 +57,12 @@ _DRIVERS = {
     "strips": _STRIPS,
     "planes": (folds.begin, folds.stopped, folds.swap, planes.planes),
     "wholes": (folds.begin, folds.stopped, wholes.wholes),
+    "bins": (
+        folds.begin, folds.stopped, folds.swap, folds.fold_rows, folds.fold_segments,
+        tiles.advance, fetch.fold_source, bins.bin_of, bins.bins_fetch, bins.bins_cut,
+        bins.bins_store,
+        bins.bins_task, bins.bins,
+    ),
 }
 
 
@@ -65,7 +72,7 @@ def driver(name: str) -> Any:
     calls = {
         "call_rows": lanes.rows, "call_fill": lanes.fill, "call_store": lanes.store,
         "call_split": lanes.split, "call_gather": lanes.gather, "call_masked": lanes.masked,
-        "call_whole": lanes.whole,
+        "call_whole": lanes.whole, "call_picks": lanes.picks, "call_store_each": lanes.store_each,
     }  # fmt: skip
     widths = (
         ("dim", "", tables.DIMS_WIDTH),

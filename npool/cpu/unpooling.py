@@ -1,0 +1,152 @@
+"""Max unpooling on the CPU: arrays to the integers that `npool.cpu.unpool` reads, and its call."""
+
+from __future__ import annotations
+
+import types
+from functools import cache as memoised
+from math import prod
+from typing import Any
+
+import numpy as np
+from numba import types as nb
+from numba.core import config
+from numpy.typing import NDArray
+
+from npool.cpu import bounds, cache, lanes, unpool, workers
+from npool.cpu.compiling import WORD, access, instructions, keep, lock
+from npool.layout import memory_order
+from npool.memory import address
+from npool.threads import get_num_threads
+
+if bounds.CHECKED:
+    from npool.cpu import checked
+
+__all__ = ["scatter"]
+
+HEAD = (
+    "DEPTH", "OUTER", "SIZE", "STRETCH", "CLEAR", "AXES", "NONE", "FIRST", "WRONG",
+)  # fmt: skip
+AXIS = ("LENGTH", "X_STEP", "INDEX_STEP", "OUT_STEP")
+CONSTANTS = {name: i for names in (HEAD, AXIS) for i, name in enumerate(names)}
+#: Elements of a task, about, and below which waking a thread does not pay.
+TASK, SERIAL = 1 << 13, 1 << 17
+
+
+def scatter(
+    x: NDArray[Any],
+    indices: NDArray[Any],
+    out: NDArray[Any],
+    axes: tuple[int, ...],
+    none: int,
+) -> bool:
+    """Put the elements of `x` where `indices` say within `axes` of `out`, and 0 elsewhere.
+
+    Of several elements at one position the last counts, in the row-major order of `axes`.
+    All three arrays must be readable in place (`npool.layout.readable`), `out` writeable and
+    apart from the others, and no array empty. The position `none` writes nothing.
+
+    Returns
+    -------
+    bool
+        Whether all positions were inside. Nothing was written for those that were not.
+    """
+    size, itemsize = prod(out.shape[axis] for axis in axes), x.itemsize
+    steps = [
+        (x.shape[a], x.strides[a] // itemsize, indices.strides[a] // indices.itemsize,
+         0 if a in axes else out.strides[a] // itemsize)
+        for a in range(x.ndim)
+    ]  # fmt: skip
+    # Planes, pooled axes, and last an axis of planes where those lie next to one another.
+    apart = [a for a in memory_order(x.shape, x.strides) if a not in axes and x.shape[a] > 1]
+    inner = []
+    if apart and abs(x.strides[apart[-1]]) < min(
+        (abs(x.strides[a]) for a in axes if x.shape[a] > 1), default=0
+    ):
+        inner = [apart.pop()]
+    outer = _joined([steps[a] for a in apart])
+    rest = _joined([steps[a] for a in axes if x.shape[a] > 1])
+    dims = [*outer, *rest, *[steps[a] for a in inner]]
+    if len(dims) == len(outer):
+        dims.append((1, 0, 0, 0))
+    stretch = dims[-1][0]
+    if inner:
+        share = TASK // max(1, prod(dim[0] for dim in rest))
+        stretch = min(stretch, max(16, -(-share // 16) * 16))
+    places = _joined([(out.shape[a], 0, 0, out.strides[a] // itemsize) for a in axes])
+    # A plane that is one stretch of memory is cleared just before it is written to.
+    clear = size if not inner and len(places) == 1 and places[0][3] == 1 else 0
+    if not clear:
+        out[...] = 0
+
+    table, where = np.array(dims, np.int64), np.array(places, np.int64)
+    head = np.zeros(len(HEAD), np.int64)
+    head[: CONSTANTS["FIRST"]] = (
+        len(dims), len(outer), size, stretch, clear, len(places), none,
+    )  # fmt: skip
+    source = np.dtype(f"u{itemsize}" if itemsize <= 8 else np.complex128)
+    run = _driver(source, indices.dtype)
+    given = (address(table), address(where), address(x), address(indices), address(out))
+    tasks = prod(dim[0] for dim in outer) * -(-dims[-1][0] // stretch)
+    wrong = np.zeros(1, np.int64)
+
+    def part(first: int, last: int) -> None:
+        own = head.copy()
+        own[CONSTANTS["FIRST"]] = first
+        run(address(own), *given, last)
+        if own[CONSTANTS["WRONG"]]:
+            wrong[0] = 1
+
+    if bounds.CHECKED:
+        memory = {"input": x, "indices": indices, "results": out}
+        with bounds.allowed(**{name: bounds.extent(array) for name, array in memory.items()}):
+            part(0, tasks)
+    else:
+        each = max(1, (x.size + out.size) // tasks)
+        threads = get_num_threads() if tasks * each > SERIAL else 1
+        workers.run(part, tasks, max(1, TASK // each), threads)
+    return not wrong[0]
+
+
+def _joined(steps: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+    """Neighbouring axes that lie together in every array as one."""
+    found: list[tuple[int, int, int, int]] = []
+    for n, *step in steps:
+        if found and list(found[-1][1:]) == [n * s for s in step]:
+            found[-1] = (found[-1][0] * n, *step)  # type: ignore[assignment]
+        else:
+            found.append((n, *step))  # type: ignore[arg-type]
+    return found
+
+
+@memoised
+def _driver(source: np.dtype[Any], index: np.dtype[Any]) -> Any:
+    """The compiled driver for elements of so many bytes, and a type of positions."""
+    with lock:
+        space: dict[str, Any] = {
+            "__name__": lanes.__name__,
+            "get": access.get,
+            "put": access.put,
+            "view": checked.view if bounds.CHECKED else instructions.view,
+            "axis": access.table(len(AXIS))[0],
+            "SOURCE": source,
+            "ITEM": source.itemsize,
+            "INDEX": index,
+            "INDEX_ITEM": index.itemsize,
+            "BYTE": np.dtype(np.uint8),
+            **CONSTANTS,
+        }
+        name = f"{source.itemsize}-{index.name}"
+        for template in (unpool.clear, unpool.put_row):
+            function = types.FunctionType(template.__code__, space, template.__name__)
+            # The linker knows it by name (npool.cpu.binding).
+            function.__qualname__ = f"{template.__name__}-{name}"
+            space[template.__name__] = instructions.jit(function)
+        whole = types.FunctionType(unpool.unpool.__code__, space, "unpool")
+        whole.__qualname__ = f"unpool-{name}"
+        dispatcher = instructions.jit(whole, entry=True)
+        if config.DISABLE_JIT:
+            return dispatcher
+        cache.attach(dispatcher)
+        dispatcher.compile(nb.none(*[WORD] * 7))
+        keep(dispatcher)
+        return dispatcher

@@ -14,12 +14,14 @@ from typing import Any
 
 import torch
 
+from npool.bins import make_bins_plan
 from npool.functional.arguments import check_arguments
 from npool.geometry import Plan, make_plan
 from npool.lengths import output_length, same_padding
 
 __all__ = [
-    "Windows", "array_arguments", "planned", "pooled_shape", "spatial", "symbolic", "windows",
+    "Windows", "array_arguments", "bins", "bins_arguments", "bins_shape", "planned",
+    "pooled_shape", "spatial", "symbolic", "windows",
 ]  # fmt: skip
 
 #: kernel_size, stride, padding (flat pairs), dilation, ceil_mode, axes: an operator's own order.
@@ -162,4 +164,49 @@ def pooled_shape(
         torch._check(
             out[axis] > 0, lambda n=shape[axis]: f"the window does not fit an axis of length {n}"
         )
+    return out
+
+
+# --- bins -----------------------------------------------------------------------------------------
+
+
+def bins(x: torch.Tensor, output_size: Any, axes: Any) -> tuple[Any, Any]:
+    """output_size and axes, one entry an axis, of a call of :func:`npool.adaptive_pool`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`npool.adaptive_pool`.
+    """
+    shape = x.shape
+    if not symbolic(shape):
+        plan = make_bins_plan(tuple(shape), output_size, axes)
+        sizes = tuple(window.out for window in plan.windows)
+        return sizes, tuple(axis - len(shape) for axis in plan.axes)
+    if axes is None:
+        if not isinstance(output_size, (tuple, list)):
+            raise ValueError(
+                f"output_size={output_size!r} does not say which axes to pool: give one entry "
+                "for each of the last axes, or name the axes, such as axes=(-2, -1)"
+            )
+        axes = range(-len(output_size), 0)
+    elif isinstance(axes, int):
+        axes = (axes,)
+    axes = [axis - len(shape) if axis >= 0 else axis for axis in axes]
+    sizes = _each(output_size, len(axes))
+    return [
+        shape[axis] if size is None else size for size, axis in zip(sizes, axes, strict=True)
+    ], axes
+
+
+def bins_arguments(output_size: Sequence[int], axes: Sequence[int]) -> dict[str, Any]:
+    """The same as npool's array functions take them."""
+    return {"output_size": tuple(output_size), "axes": tuple(axes)}
+
+
+def bins_shape(shape: Any, output_size: Any, axes: Any) -> list[Any]:
+    """Shape of the result, for symbolic lengths too."""
+    out = list(shape)
+    for size, axis in zip(output_size, axes, strict=True):
+        out[axis] = size
     return out

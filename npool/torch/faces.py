@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
 import npool
-from npool.operation import operation
+from npool.operation import bins_operation, operation
 from npool.reducers import REDUCERS, Reducer, lp
 from npool.torch import norms, operators  # noqa: F401  (they define what is called here)
-from npool.torch.arguments import planned, symbolic, windows
+from npool.torch.arguments import bins, planned, symbolic, windows
 from npool.torch.tensors import array_dtype, array_of, is_plain, tensor_dtype, tensor_of
 
-__all__ = ["lp_pool", "pool"]
+__all__ = ["adaptive_pool", "lp_pool", "pool"]
 
 ops = torch.ops.npool
 
@@ -66,8 +67,10 @@ def pool(
     index = tensor_dtype(index_dtype)
     if is_plain(x) or out is not None:
         return _on_arrays(
-            x, kernel_size, stride, padding, dilation, ceil_mode, reduce, axes, dtype,
-            count_include_pad, divisor_override, rounding, return_indices, index, out,
+            npool.pool, x, out, kernel_size, stride, padding, dilation, ceil_mode, reduce=reduce,
+            axes=axes, dtype=dtype, count_include_pad=count_include_pad,
+            divisor_override=divisor_override, rounding=rounding, return_indices=return_indices,
+            index_dtype=index,
         )  # fmt: skip
     if symbolic(x.shape):
         window = windows(x, kernel_size, stride, padding, dilation, ceil_mode, axes)
@@ -136,6 +139,66 @@ def lp_pool(
     )  # fmt: skip
 
 
+def adaptive_pool(
+    x: torch.Tensor,
+    output_size: Any,
+    *,
+    reduce: str | Reducer = "max",
+    axes: Any = None,
+    dtype: Any = None,
+    rounding: str = "half_even",
+    return_indices: bool = False,
+    index_dtype: Any = np.int64,
+    out: Any = None,
+) -> Any:
+    """:func:`npool.adaptive_pool` of a tensor, differentiable for max and avg.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        On the CPU, or traced; any shape, strides and supported dtype.
+    output_size, reduce, axes, rounding, return_indices
+        As for :func:`npool.adaptive_pool`.
+    dtype, index_dtype, out
+        As for :func:`pool`.
+
+    Returns
+    -------
+    torch.Tensor, or a pair of them with `return_indices`
+
+    Raises
+    ------
+    ValueError, TypeError, RuntimeError
+        As :func:`pool`.
+    """
+    dtype = None if dtype is None else tensor_dtype(dtype)
+    index = tensor_dtype(index_dtype)
+    if is_plain(x) or out is not None:
+        return _on_arrays(
+            npool.adaptive_pool, x, out, output_size, reduce=reduce, axes=axes, dtype=dtype,
+            rounding=rounding, return_indices=return_indices, index_dtype=index,
+        )  # fmt: skip
+    if not symbolic(x.shape):
+        bins_operation(
+            _stand_in(x), output_size, axes, reduce, None if dtype is None else array_dtype(dtype),
+            rounding, return_indices, array_dtype(index),
+        )  # fmt: skip
+    cut = bins(x, output_size, axes)
+    name = reduce if isinstance(reduce, str) else _name(reduce)
+    if name == "max" and return_indices:
+        return ops.adaptive_max_pool_with_indices(x, *cut, index)
+    if name == "max":
+        return ops.adaptive_max_pool(x, *cut)
+    if name == "avg":
+        return ops.adaptive_avg_pool(x, *cut, dtype, rounding)
+    if return_indices:
+        raise RuntimeError(
+            f"positions of adaptive {name!r} are not differentiated or traced: call it on "
+            "x.detach(), outside torch.compile"
+        )
+    return ops.adaptive_reduce_pool(x, name, *cut, dtype)
+
+
 def _name(reducer: Any) -> str:
     """The name under which operators know a reducer."""
     name = getattr(reducer, "name", None)
@@ -160,11 +223,10 @@ def _stand_in(x: torch.Tensor) -> Any:
 
 
 def _on_arrays(
-    x: torch.Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
-    reduce: Any, axes: Any, dtype: torch.dtype | None, count_include_pad: bool | None,
-    divisor_override: int | None, rounding: str, return_indices: bool, index: torch.dtype,
-    out: Any,
+    pool: Callable[..., Any], x: torch.Tensor, out: Any, *args: Any, dtype: Any = None,
+    index_dtype: Any = None, **named: Any,
 ) -> Any:  # fmt: skip
+    """Call an array function on the memory of tensors, `out` among them."""
     given = out if isinstance(out, (tuple, list)) else (out,)
     if out is not None:
         for tensor in (x, *given):
@@ -174,12 +236,11 @@ def _on_arrays(
                     "requires grad: leave out= away, or call it under torch.no_grad()"
                 )
     arrays = tuple([None if tensor is None else array_of(tensor) for tensor in given])
-    made = npool.pool(
-        array_of(x), kernel_size, stride, padding, dilation, ceil_mode, reduce=reduce, axes=axes,
-        dtype=None if dtype is None else array_dtype(dtype), count_include_pad=count_include_pad,
-        divisor_override=divisor_override, rounding=rounding, return_indices=return_indices,
-        index_dtype=array_dtype(index), out=arrays if len(arrays) > 1 else arrays[0],
-    )  # fmt: skip
+    if dtype is not None:
+        named["dtype"] = array_dtype(dtype)
+    if index_dtype is not None:
+        named["index_dtype"] = array_dtype(index_dtype)
+    made = pool(array_of(x), *args, out=arrays if len(arrays) > 1 else arrays[0], **named)
     results = made if isinstance(made, tuple) else (made,)
     tensors = tuple(
         [

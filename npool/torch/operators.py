@@ -1,14 +1,7 @@
-"""The operators for sliding windows: max and min, average and sum, and their derivatives.
-
-What moves values without weighing them is linear: the gradient of a maximum puts each value
-where the maximum was (`max_pool_backward`), and the gradient of that takes them from there
-(`pick`). An average's gradient spreads, and the gradient of spreading is an average. So each
-pair is the other's derivative, of every order.
-"""
+"""The operators for sliding windows and for bins: max and min, average and sum, and all others."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -17,160 +10,58 @@ import npool
 from npool.dtypes import result_dtype
 from npool.functional.maximum import put_beginnings
 from npool.geometry import make_plan
-from npool.torch.arguments import array_arguments, pooled_shape
+from npool.torch.arguments import array_arguments, bins_arguments, bins_shape, pooled_shape
 from npool.torch.library import Derivative, Saved, define
-from npool.torch.tensors import (
-    array_dtype,
-    array_in,
-    array_of,
-    empty_for,
-    empty_in,
-    tensor_dtype,
-    tensor_of,
-)
+from npool.torch.pairs import SHAPED, picking, selecting, weighing
+from npool.torch.tensors import array_dtype, array_of, empty_for, tensor_dtype, tensor_of
 
-__all__ = ["NAMES", "WINDOWS", "index_type"]
+__all__ = ["BINS", "WINDOWS"]
 
-#: The arguments that every operator on windows ends with, or has in its middle.
+#: The arguments of every operator on windows, and of every operator on bins.
 WINDOWS = (
     "SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool ceil_mode, "
     "SymInt[] axes"
 )
-#: The arguments by which a gradient with respect to an input is made in the input's form.
-SHAPED = "SymInt[] input_shape, int[] order"
-#: How many the former are.
-SIX = 6
-
-ops = torch.ops.npool
+BINS = "SymInt[] output_size, SymInt[] axes"
 
 
-def index_type(x: torch.Tensor, axes: Any) -> torch.dtype:
-    """The narrowest type of positions within the pooled axes: half the memory where it does."""
-    plane = math.prod(x.shape[axis] for axis in axes)
-    # A symbolic plane is not asked: the answer would hold for some of its lengths only.
-    return torch.int32 if type(plane) is int and plane <= 2**31 else torch.int64
+def _type_of(reduce: str, x: torch.Tensor, dtype: torch.dtype | None) -> torch.dtype:
+    """Type of the result of a reduction by name: `dtype`, or the reducer's own."""
+    if dtype is not None:
+        return dtype
+    return tensor_dtype(result_dtype(npool.REDUCERS[reduce].result, array_dtype(x.dtype)))
+
+
+def _typed(dtype: torch.dtype | None) -> Any:
+    return None if dtype is None else array_dtype(dtype)
 
 
 # --- max and min ----------------------------------------------------------------------------------
 
-
-def _pick_values(reduce: str) -> tuple[Any, Any, Any]:
-    """The kernel of a reduction that selects, with and without positions, and the derivative."""
-    pool = getattr(npool, reduce)
-
-    def values(x: torch.Tensor, *window: Any) -> torch.Tensor:
-        return tensor_of(pool(array_of(x), **array_arguments(*window)))
-
-    def both(x: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        *window, index = rest
-        found, indices = pool(
-            array_of(x), return_indices=True, index_dtype=array_dtype(index),
-            **array_arguments(*window),
-        )  # fmt: skip
-        return tensor_of(found), tensor_of(indices)
-
-    def through(keyset: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        op = getattr(ops, f"{reduce}_with_indices").default
-        made = op.redispatch(keyset, *args, index_type(args[0], args[SIX]))
-        return tuple(made)
-
-    return values, both, through
+_windows = picking("max_pool", WINDOWS, array_arguments)
+selecting("max_pool", _windows, WINDOWS, array_arguments, pooled_shape)
+selecting("min_pool", _windows, WINDOWS, array_arguments, pooled_shape)
+_bins = picking("adaptive_max_pool", BINS, bins_arguments)
+selecting("adaptive_max_pool", _bins, BINS, bins_arguments, bins_shape)
 
 
-def _fake_values(x: torch.Tensor, *window: Any) -> torch.Tensor:
-    return empty_for(x, pooled_shape(x.shape, *window), x.dtype)
+def _drawn_arguments(
+    samples: torch.Tensor, kernel_size: Any, output_size: Any, axes: Any
+) -> dict[str, Any]:
+    return {
+        "samples": array_of(samples), "kernel_size": tuple(kernel_size),
+        "output_size": tuple(output_size), "axes": tuple(axes),
+    }  # fmt: skip
 
 
-def _fake_both(x: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    *window, index = rest
-    shape = pooled_shape(x.shape, *window)
-    return empty_for(x, shape, x.dtype), empty_for(x, shape, index)
-
-
-def _indices(tensors: tuple[Any, ...], made: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (made[1],)
-
-
-def _put(saved: Saved, grad: torch.Tensor) -> tuple[torch.Tensor]:
-    window = saved.args[:SIX]
-    return (ops.max_pool_backward(grad, saved.tensors[0], saved.shape, saved.order, *window),)
-
-
-def _taken(saved: Saved, tangent: torch.Tensor) -> torch.Tensor:
-    return ops.pick(tangent, saved.tensors[0], *saved.args[:SIX])
-
-
-for _reduce in ("max_pool", "min_pool"):
-    _values, _both, _through = _pick_values(_reduce)
-    define(
-        f"{_reduce}_with_indices(Tensor x, {WINDOWS}, ScalarType index_dtype) -> (Tensor, Tensor)",
-        _both,
-        _fake_both,
-        Derivative(_put, _taken, _indices),
-    )
-    define(
-        f"{_reduce}(Tensor x, {WINDOWS}) -> Tensor",
-        _values,
-        _fake_values,
-        Derivative(_put, _taken, _indices, _through),
-    )
-
-
-def _put_cpu(
-    grad: torch.Tensor, indices: torch.Tensor, shape: Any, order: Any, *window: Any
-) -> torch.Tensor:
-    values = array_of(grad)
-    out = array_in(shape, order, values)
-    npool.max_pool_backward(
-        values, array_of(indices), out.shape, out=out, **array_arguments(*window)
-    )
-    return tensor_of(out)
-
-
-def _put_fake(
-    grad: torch.Tensor, indices: torch.Tensor, shape: Any, order: Any, *window: Any
-) -> torch.Tensor:
-    return empty_in(grad, shape, order, grad.dtype)
-
-
-def _pick_cpu(x: torch.Tensor, indices: torch.Tensor, *window: Any) -> torch.Tensor:
-    axes = array_arguments(*window)["axes"]
-    return tensor_of(npool.max_unpool_backward(array_of(x), array_of(indices), axes=axes))
-
-
-def _pick_fake(x: torch.Tensor, indices: torch.Tensor, *window: Any) -> torch.Tensor:
-    return empty_for(x, indices.shape, x.dtype)
-
-
-def _second(tensors: tuple[Any, ...], made: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (tensors[1],)
-
-
-define(
-    f"max_pool_backward(Tensor grad, Tensor indices, {SHAPED}, {WINDOWS}) -> Tensor",
-    _put_cpu,
-    _put_fake,
-    Derivative(
-        lambda saved, grad: (ops.pick(grad, saved.tensors[0], *saved.args[2:]), None),
-        lambda saved, tangent, _: ops.max_pool_backward(tangent, saved.tensors[0], *saved.args),
-        _second,
-    ),
+selecting(
+    "fractional_max_pool",
+    picking("fractional_max_pool", "SymInt[] axes", lambda axes: {"axes": tuple(axes)}),
+    "SymInt[] kernel_size, SymInt[] output_size, SymInt[] axes",
+    _drawn_arguments,
+    lambda shape, kernel_size, output_size, axes: bins_shape(shape, output_size, axes),
     tensors=2,
-    shaped=True,
-)
-define(
-    f"pick(Tensor x, Tensor indices, {WINDOWS}) -> Tensor",
-    _pick_cpu,
-    _pick_fake,
-    Derivative(
-        lambda saved, grad: (
-            ops.max_pool_backward(grad, saved.tensors[0], saved.shape, saved.order, *saved.args),
-            None,
-        ),
-        lambda saved, tangent, _: ops.pick(tangent, saved.tensors[0], *saved.args),
-        _second,
-    ),
-    tensors=2,
+    of_pair=slice(2, None),
 )
 
 
@@ -192,127 +83,70 @@ define(
 
 # --- average and sum ------------------------------------------------------------------------------
 
-_DIVISOR = "bool count_include_pad, int? divisor_override"
+
+def _divided(*given: Any) -> dict[str, Any]:
+    *window, include, divisor = given
+    return {
+        "count_include_pad": include, "divisor_override": divisor, **array_arguments(*window),
+    }  # fmt: skip
 
 
 def _avg_cpu(x: torch.Tensor, *rest: Any) -> torch.Tensor:
-    *window, include, divisor, dtype, rounding = rest
-    return tensor_of(
-        npool.avg_pool(
-            array_of(x), count_include_pad=include, divisor_override=divisor,
-            dtype=None if dtype is None else array_dtype(dtype), rounding=rounding,
-            **array_arguments(*window),
-        )
-    )  # fmt: skip
+    *given, dtype, rounding = rest
+    pooled = npool.avg_pool(array_of(x), dtype=_typed(dtype), rounding=rounding, **_divided(*given))
+    return tensor_of(pooled)
+
+
+def _avg_fake(x: torch.Tensor, *rest: Any) -> torch.Tensor:
+    *window, _, _, dtype, _ = rest
+    return empty_for(x, pooled_shape(x.shape, *window), _type_of("avg", x, dtype))
 
 
 def _sum_cpu(x: torch.Tensor, *rest: Any) -> torch.Tensor:
     *window, dtype = rest
-    return tensor_of(
-        npool.sum_pool(
-            array_of(x),
-            dtype=None if dtype is None else array_dtype(dtype),
-            **array_arguments(*window),
-        )
-    )
-
-
-def _avg_fake(x: torch.Tensor, *rest: Any) -> torch.Tensor:
-    return _fake_result(x, "avg", rest[:SIX], rest[SIX + 2])
+    return tensor_of(npool.sum_pool(array_of(x), dtype=_typed(dtype), **array_arguments(*window)))
 
 
 def _sum_fake(x: torch.Tensor, *rest: Any) -> torch.Tensor:
-    return _fake_result(x, "sum", rest[:SIX], rest[SIX])
+    *window, dtype = rest
+    return empty_for(x, pooled_shape(x.shape, *window), _type_of("sum", x, dtype))
 
 
-def _fake_result(x: torch.Tensor, reduce: str, window: Any, dtype: Any) -> torch.Tensor:
-    """An empty result of a reduction by name: in `dtype`, or in the reducer's own type."""
-    if dtype is None:
-        dtype = tensor_dtype(result_dtype(npool.REDUCERS[reduce].result, array_dtype(x.dtype)))
-    return empty_for(x, pooled_shape(x.shape, *window), dtype)
+def _bins_avg_cpu(x: torch.Tensor, *rest: Any) -> torch.Tensor:
+    *bins, dtype, rounding = rest
+    pooled = npool.adaptive_avg_pool(
+        array_of(x), dtype=_typed(dtype), rounding=rounding, **bins_arguments(*bins)
+    )
+    return tensor_of(pooled)
 
 
-def _spread_cpu(grad: torch.Tensor, shape: Any, order: Any, *rest: Any) -> torch.Tensor:
-    *window, include, divisor = rest
-    values = array_of(grad)
-    out = array_in(shape, order, values)
-    npool.avg_pool_backward(
-        values, out.shape, count_include_pad=include, divisor_override=divisor, out=out,
-        **array_arguments(*window),
-    )  # fmt: skip
-    return tensor_of(out)
+def _bins_avg_fake(x: torch.Tensor, *rest: Any) -> torch.Tensor:
+    *bins, dtype, _ = rest
+    return empty_for(x, bins_shape(x.shape, *bins), _type_of("avg", x, dtype))
 
 
-def _spread_sum_cpu(grad: torch.Tensor, shape: Any, order: Any, *window: Any) -> torch.Tensor:
-    values = array_of(grad)
-    out = array_in(shape, order, values)
-    npool.sum_pool_backward(values, out.shape, out=out, **array_arguments(*window))
-    return tensor_of(out)
-
-
-def _spread_fake(grad: torch.Tensor, shape: Any, order: Any, *rest: Any) -> torch.Tensor:
-    return empty_in(grad, shape, order, grad.dtype)
-
-
-define(
-    f"avg_pool(Tensor x, {WINDOWS}, {_DIVISOR}, ScalarType? dtype, str rounding) -> Tensor",
+weighing(
+    "avg_pool",
+    f"{WINDOWS}, bool count_include_pad, int? divisor_override",
+    "ScalarType? dtype, str rounding",
     _avg_cpu,
     _avg_fake,
-    Derivative(
-        lambda saved, grad: (
-            ops.avg_pool_backward(grad, saved.shape, saved.order, *saved.args[: SIX + 2]),
-        ),
-        lambda saved, tangent: ops.avg_pool(tangent, *saved.args),
-    ),
+    _divided,
+    (None, "half_even"),
 )
-define(
-    f"avg_pool_backward(Tensor grad, {SHAPED}, {WINDOWS}, {_DIVISOR}) -> Tensor",
-    _spread_cpu,
-    _spread_fake,
-    Derivative(
-        lambda saved, grad: (ops.avg_pool(grad, *saved.args[2:], None, "half_even"),),
-        lambda saved, tangent: ops.avg_pool_backward(tangent, *saved.args),
-    ),
-    shaped=True,
-)
-define(
-    f"sum_pool(Tensor x, {WINDOWS}, ScalarType? dtype) -> Tensor",
-    _sum_cpu,
-    _sum_fake,
-    Derivative(
-        lambda saved, grad: (
-            ops.sum_pool_backward(grad, saved.shape, saved.order, *saved.args[:SIX]),
-        ),
-        lambda saved, tangent: ops.sum_pool(tangent, *saved.args),
-    ),
-)
-define(
-    f"sum_pool_backward(Tensor grad, {SHAPED}, {WINDOWS}) -> Tensor",
-    _spread_sum_cpu,
-    _spread_fake,
-    Derivative(
-        lambda saved, grad: (ops.sum_pool(grad, *saved.args[2:], None),),
-        lambda saved, tangent: ops.sum_pool_backward(tangent, *saved.args),
-    ),
-    shaped=True,
+weighing("sum_pool", WINDOWS, "ScalarType? dtype", _sum_cpu, _sum_fake, array_arguments, (None,))
+weighing(
+    "adaptive_avg_pool",
+    BINS,
+    "ScalarType? dtype, str rounding",
+    _bins_avg_cpu,
+    _bins_avg_fake,
+    bins_arguments,
+    (None, "half_even"),
 )
 
 
 # --- any other reduction that has a name ----------------------------------------------------------
-
-
-def _reduce_cpu(x: torch.Tensor, reduce: str, *rest: Any) -> torch.Tensor:
-    *window, dtype = rest
-    return tensor_of(
-        npool.pool(
-            array_of(x), reduce=reduce, dtype=None if dtype is None else array_dtype(dtype),
-            **array_arguments(*window),
-        )
-    )  # fmt: skip
-
-
-def _reduce_fake(x: torch.Tensor, reduce: str, *rest: Any) -> torch.Tensor:
-    return _fake_result(x, reduce, rest[:SIX], rest[SIX])
 
 
 def _no_derivative(saved: Saved, *grads: Any) -> Any:
@@ -322,9 +156,41 @@ def _no_derivative(saved: Saved, *grads: Any) -> Any:
     )
 
 
+def _reduce_cpu(x: torch.Tensor, reduce: str, *rest: Any) -> torch.Tensor:
+    *window, dtype = rest
+    pooled = npool.pool(
+        array_of(x), reduce=reduce, dtype=_typed(dtype), **array_arguments(*window)
+    )
+    return tensor_of(pooled)
+
+
+def _reduce_fake(x: torch.Tensor, reduce: str, *rest: Any) -> torch.Tensor:
+    *window, dtype = rest
+    return empty_for(x, pooled_shape(x.shape, *window), _type_of(reduce, x, dtype))
+
+
+def _bins_reduce_cpu(x: torch.Tensor, reduce: str, *rest: Any) -> torch.Tensor:
+    *bins, dtype = rest
+    pooled = npool.adaptive_pool(
+        array_of(x), reduce=reduce, dtype=_typed(dtype), **bins_arguments(*bins)
+    )
+    return tensor_of(pooled)
+
+
+def _bins_reduce_fake(x: torch.Tensor, reduce: str, *rest: Any) -> torch.Tensor:
+    *bins, dtype = rest
+    return empty_for(x, bins_shape(x.shape, *bins), _type_of(reduce, x, dtype))
+
+
 define(
     f"reduce_pool(Tensor x, str reduce, {WINDOWS}, ScalarType? dtype) -> Tensor",
     _reduce_cpu,
     _reduce_fake,
+    Derivative(_no_derivative, _no_derivative),
+)
+define(
+    f"adaptive_reduce_pool(Tensor x, str reduce, {BINS}, ScalarType? dtype) -> Tensor",
+    _bins_reduce_cpu,
+    _bins_reduce_fake,
     Derivative(_no_derivative, _no_derivative),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from torch.autograd import forward_ad
 from npool.layout import empty_like_order, memory_order
 
 __all__ = [
-    "array_dtype", "array_in", "array_of", "empty_for", "empty_in", "is_plain", "order_of",
-    "tensor_dtype", "tensor_of",
+    "array_dtype", "array_in", "array_of", "empty_for", "empty_in", "index_type", "is_plain",
+    "order_of", "tensor_dtype", "tensor_of",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -129,6 +130,13 @@ def is_plain(x: torch.Tensor) -> bool:
 
 
 _ORDINARY = (torch.Tensor, torch.nn.Parameter)
+
+
+def index_type(x: torch.Tensor, axes: Any) -> torch.dtype:
+    """The narrowest type of positions within the pooled axes: half the memory where it does."""
+    plane = math.prod(x.shape[axis] for axis in axes)
+    # A symbolic plane is not asked: the answer would hold for some of its lengths only.
+    return torch.int32 if type(plane) is int and plane <= 2**31 else torch.int64
 
 
 def order_of(x: torch.Tensor) -> tuple[int, ...]:

@@ -14,14 +14,15 @@ from typing import Any
 
 import torch
 
-from npool.bins import make_bins_plan
+from npool.bins import make_bins_plan, make_drawn_plan
 from npool.functional.arguments import check_arguments
 from npool.geometry import Plan, make_plan
 from npool.lengths import output_length, same_padding
+from npool.unpool import unpooled_shape
 
 __all__ = [
-    "Windows", "array_arguments", "bins", "bins_arguments", "bins_shape", "planned",
-    "pooled_shape", "spatial", "symbolic", "windows",
+    "Windows", "array_arguments", "bins", "bins_arguments", "bins_shape", "drawn", "planned",
+    "pooled_shape", "spatial", "symbolic", "unpooled", "windows",
 ]  # fmt: skip
 
 #: kernel_size, stride, padding (flat pairs), dilation, ceil_mode, axes: an operator's own order.
@@ -210,3 +211,67 @@ def bins_shape(shape: Any, output_size: Any, axes: Any) -> list[Any]:
     for size, axis in zip(output_size, axes, strict=True):
         out[axis] = size
     return out
+
+
+def unpooled(
+    x: torch.Tensor, kernel_size: Any, stride: Any, padding: Any, output_size: Any, axes: Any
+) -> tuple[Any, Any, Any, Any, Any]:
+    """kernel_size, stride, padding, output_size and axes of a call of :func:`npool.max_unpool`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`npool.max_unpool`.
+    """
+    shape = x.shape
+    if symbolic(shape):
+        if axes is None:
+            axes = range(-len(kernel_size), 0)
+        picked = [axes] if isinstance(axes, int) else list(axes)
+    else:
+        named, made = unpooled_shape(
+            tuple(shape), kernel_size, stride, padding, output_size, axes
+        )
+        picked = [axis - len(shape) for axis in named]
+        output_size = [made[axis] for axis in named]
+    picked = [axis - len(shape) if axis >= 0 else axis for axis in picked]
+    count = len(picked)
+    kernels, pads = _each(kernel_size, count), _each(padding, count)
+    strides = kernels if stride is None else _each(stride, count)
+    if output_size is None:
+        output_size = [
+            (shape[axis] - 1) * s + k - 2 * p
+            for axis, k, s, p in zip(picked, kernels, strides, pads, strict=True)
+        ]
+    return kernels, strides, pads, _each(output_size, count), picked
+
+
+def drawn(
+    x: torch.Tensor, kernel_size: Any, output_size: Any, output_ratio: Any, axes: Any
+) -> tuple[Any, Any, Any]:
+    """kernel_size, output_size and axes of a call of :func:`npool.fractional_max_pool`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`npool.fractional_max_pool`.
+    """
+    shape = x.shape
+    if not symbolic(shape):
+        plan = make_drawn_plan(tuple(shape), kernel_size, output_size, output_ratio, axes)
+        each = plan.windows
+        return (
+            tuple(w.kernel for w in each),
+            tuple(w.out for w in each),
+            tuple(axis - len(shape) for axis in plan.axes),
+        )
+    if axes is None:
+        axes = range(-len(kernel_size), 0)
+    picked = [axes] if isinstance(axes, int) else list(axes)
+    picked = [axis - len(shape) if axis >= 0 else axis for axis in picked]
+    if output_size is None:
+        ratios = _each(output_ratio, len(picked))
+        output_size = [
+            int(shape[axis] * ratio) for axis, ratio in zip(picked, ratios, strict=True)
+        ]
+    return _each(kernel_size, len(picked)), _each(output_size, len(picked)), picked

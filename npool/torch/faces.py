@@ -11,11 +11,11 @@ import torch
 import npool
 from npool.operation import bins_operation, operation
 from npool.reducers import REDUCERS, Reducer, lp
-from npool.torch import norms, operators  # noqa: F401  (they define what is called here)
-from npool.torch.arguments import bins, planned, symbolic, windows
+from npool.torch import norms, operators, unpooling  # noqa: F401  (they define what is called here)
+from npool.torch.arguments import bins, drawn, planned, symbolic, unpooled, windows
 from npool.torch.tensors import array_dtype, array_of, is_plain, tensor_dtype, tensor_of
 
-__all__ = ["adaptive_pool", "lp_pool", "pool"]
+__all__ = ["adaptive_pool", "fractional_max_pool", "lp_pool", "max_unpool", "pool"]
 
 ops = torch.ops.npool
 
@@ -197,6 +197,103 @@ def adaptive_pool(
             "x.detach(), outside torch.compile"
         )
     return ops.adaptive_reduce_pool(x, name, *cut, dtype)
+
+
+def max_unpool(
+    x: torch.Tensor,
+    indices: torch.Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Any = None,
+    *,
+    axes: Any = None,
+    out: Any = None,
+) -> torch.Tensor:
+    """:func:`npool.max_unpool` of tensors, differentiable.
+
+    Parameters
+    ----------
+    x, indices : torch.Tensor
+        On the CPU, or traced.
+    kernel_size, stride, padding, output_size, axes
+        As for :func:`npool.max_unpool`.
+    out : torch.Tensor, optional
+        As for :func:`pool`.
+
+    Returns
+    -------
+    torch.Tensor
+
+    Raises
+    ------
+    ValueError, TypeError, RuntimeError
+        As :func:`npool.max_unpool`, and :func:`pool`.
+    """
+    if not isinstance(indices, torch.Tensor):
+        raise TypeError(f"indices must be a torch.Tensor, got {type(indices).__name__}")
+    if (is_plain(x) and is_plain(indices)) or out is not None:
+        return _on_arrays(
+            npool.max_unpool, x, out, array_of(indices), kernel_size, stride, padding, output_size,
+            axes=axes,
+        )  # fmt: skip
+    window = unpooled(x, kernel_size, stride, padding, output_size, axes)
+    return ops.max_unpool(x, indices, *window)
+
+
+def fractional_max_pool(
+    x: torch.Tensor,
+    kernel_size: Any,
+    output_size: Any = None,
+    output_ratio: Any = None,
+    *,
+    samples: Any,
+    axes: Any = None,
+    return_indices: bool = False,
+    index_dtype: Any = np.int64,
+    out: Any = None,
+) -> Any:
+    """:func:`npool.fractional_max_pool` of a tensor, differentiable.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        On the CPU, or traced.
+    kernel_size, output_size, output_ratio, axes, return_indices
+        As for :func:`npool.fractional_max_pool`.
+    samples : torch.Tensor or torch.Generator
+        As there; a generator draws float64.
+    index_dtype, out
+        As for :func:`pool`.
+
+    Returns
+    -------
+    torch.Tensor, or a pair of them with `return_indices`
+
+    Raises
+    ------
+    ValueError, TypeError, RuntimeError
+        As :func:`npool.fractional_max_pool`, and :func:`pool`.
+    """
+    index = tensor_dtype(index_dtype)
+    window = drawn(x, kernel_size, output_size, output_ratio, axes)
+    if isinstance(samples, torch.Generator):
+        apart = [n for axis, n in enumerate(x.shape) if axis - x.ndim not in window[2]]
+        samples = torch.rand(
+            *apart, len(window[2]), dtype=torch.float64, generator=samples, device=x.device
+        )
+    if not isinstance(samples, torch.Tensor):
+        raise TypeError(
+            f"samples must be a torch.Tensor or a torch.Generator, got {type(samples).__name__}"
+        )
+    if (is_plain(x) and is_plain(samples)) or out is not None:
+        return _on_arrays(
+            npool.fractional_max_pool, x, out, kernel_size, output_size, output_ratio,
+            samples=array_of(samples), axes=axes, return_indices=return_indices, index_dtype=index,
+        )  # fmt: skip
+    if return_indices:
+        return ops.fractional_max_pool_with_indices(x, samples, *window, index)
+    return ops.fractional_max_pool(x, samples, *window)
 
 
 def _name(reducer: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -37,18 +38,28 @@ def unpooled_shape(
     ValueError, TypeError
         For any value or type that is refused, in words.
     """
-    kernel: Any = frozen(kernel_size, "kernel_size")
-    named: Any = None if axes is None else frozen(axes, "axes")
-    picked = pick_axes(shape, kernel, named, "kernel_size", "max_unpool2d")
+    return _unpooled_shape(
+        shape, frozen(kernel_size, "kernel_size"),
+        None if stride is None else frozen(stride, "stride"), frozen(padding, "padding"),
+        None if output_size is None else frozen(output_size, "output_size"),
+        None if axes is None else frozen(axes, "axes"),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _unpooled_shape(
+    shape: tuple[int, ...], kernel: Any, stride: Any, padding: Any, output_size: Any, axes: Any
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    picked = pick_axes(shape, kernel, axes, "kernel_size", "max_unpool2d")
     check_lengths(shape, picked)
     count = len(picked)
     kernels = each(kernel, "kernel_size", count, 1)
-    strides = kernels if stride is None else each(frozen(stride, "stride"), "stride", count, 1)
-    pads = each(frozen(padding, "padding"), "padding", count, 0)
+    strides = kernels if stride is None else each(stride, "stride", count, 1)
+    pads = each(padding, "padding", count, 0)
     result = list(shape)
     wanted: Sequence[int | None] = (None,) * count
     if output_size is not None:
-        wanted = each(frozen(output_size, "output_size"), "output_size", count, 1)
+        wanted = each(output_size, "output_size", count, 1)
     for axis, k, s, p, size in zip(picked, kernels, strides, pads, wanted, strict=True):
         plain = (shape[axis] - 1) * s + k - 2 * p
         if size is not None and not plain - s < size < plain + s:
@@ -146,15 +157,26 @@ def max_unpool(
         # where it is used, since another thread might change it in between.
         _check_inside(indices, size, shape, picked)
     if target.size:
-        from npool.cpu.unpooling import scatter
-
         if np.may_share_memory(indices, target):
             indices = indices.copy()
-        if not scatter(readable(x), readable(indices), target, picked, -1):
+        if not _scatter()(readable(x), readable(indices), target, picked, -1):
             _check_inside(indices, size, shape, picked)
             raise ValueError("indices changed while they were used: give positions that do not")
     delivered: Array = results.delivered()
     return delivered
+
+
+_loaded: Any = None
+
+
+def _scatter() -> Any:
+    """The CPU engine's function, and with it Numba: imported at the first call."""
+    global _loaded
+    if _loaded is None:
+        from npool.cpu.unpooling import scatter
+
+        _loaded = scatter
+    return _loaded
 
 
 def _check_indices(indices: Any, shape: tuple[int, ...]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import types
 from functools import cache as memoised
+from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types as nb
@@ -50,61 +51,96 @@ def scatter(
     bool
         Whether all positions were inside. Nothing was written for those that were not.
     """
-    size, itemsize = prod(out.shape[axis] for axis in axes), x.itemsize
-    steps = [
-        (x.shape[a], x.strides[a] // itemsize, indices.strides[a] // indices.itemsize,
-         0 if a in axes else out.strides[a] // itemsize)
-        for a in range(x.ndim)
-    ]  # fmt: skip
-    # Planes, pooled axes, and last an axis of planes where those lie next to one another.
-    apart = [a for a in memory_order(x.shape, x.strides) if a not in axes and x.shape[a] > 1]
-    inner = []
-    if apart and abs(x.strides[apart[-1]]) < min(
-        (abs(x.strides[a]) for a in axes if x.shape[a] > 1), default=0
-    ):
-        inner = [apart.pop()]
-    outer = _joined([steps[a] for a in apart])
-    rest = _joined([steps[a] for a in axes if x.shape[a] > 1])
-    dims = [*outer, *rest, *[steps[a] for a in inner]]
-    if len(dims) == len(outer):
-        dims.append((1, 0, 0, 0))
-    stretch = dims[-1][0]
-    if inner:
-        share = TASK // max(1, prod(dim[0] for dim in rest))
-        stretch = min(stretch, max(16, -(-share // 16) * 16))
-    places = _joined([(out.shape[a], 0, 0, out.strides[a] // itemsize) for a in axes])
-    # A plane that is one stretch of memory is cleared just before it is written to.
-    clear = size if not inner and len(places) == 1 and places[0][3] == 1 else 0
-    if not clear:
-        out[...] = 0
-
-    table, where = np.array(dims, np.int64), np.array(places, np.int64)
-    head = np.zeros(len(HEAD), np.int64)
-    head[: CONSTANTS["FIRST"]] = (
-        len(dims), len(outer), size, stretch, clear, len(places), none,
+    threads = get_num_threads()
+    laid = _layout(
+        x.shape, x.strides, indices.strides, out.shape, out.strides, x.itemsize, indices.dtype,
+        axes, none, threads,
     )  # fmt: skip
-    source = np.dtype(f"u{itemsize}" if itemsize <= 8 else np.complex128)
-    run = _driver(source, indices.dtype)
-    given = (address(table), address(where), address(x), address(indices), address(out))
-    tasks = prod(dim[0] for dim in outer) * -(-dims[-1][0] // stretch)
+    if not laid.clears:
+        out[...] = 0
     wrong = np.zeros(1, np.int64)
+    dims, places = address(laid.dims), address(laid.places)
+    given = (dims, places, address(x), address(indices), address(out))
 
     def part(first: int, last: int) -> None:
-        own = head.copy()
+        own = laid.head.copy()
         own[CONSTANTS["FIRST"]] = first
-        run(address(own), *given, last)
+        laid.run(address(own), *given, last)
         if own[CONSTANTS["WRONG"]]:
             wrong[0] = 1
 
     if bounds.CHECKED:
         memory = {"input": x, "indices": indices, "results": out}
         with bounds.allowed(**{name: bounds.extent(array) for name, array in memory.items()}):
-            part(0, tasks)
+            part(0, laid.tasks)
+    elif laid.tasks * laid.work < SERIAL:
+        part(0, laid.tasks)
     else:
-        each = max(1, (x.size + out.size) // tasks)
-        threads = get_num_threads() if tasks * each > SERIAL else 1
-        workers.run(part, tasks, max(1, TASK // each), threads)
+        workers.run(part, laid.tasks, max(1, TASK // laid.work), threads)
     return not wrong[0]
+
+
+class _Layout(NamedTuple):
+    """A call but for its arrays' addresses: the driver, its tables, and how much there is to do."""
+
+    run: Any
+    head: NDArray[np.int64]
+    dims: NDArray[np.int64]
+    places: NDArray[np.int64]
+    tasks: int
+    work: int
+    #: Whether the driver writes the zeros as well.
+    clears: bool
+
+
+@lru_cache(maxsize=1024)
+def _layout(
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    index_strides: tuple[int, ...],
+    out_shape: tuple[int, ...],
+    out_strides: tuple[int, ...],
+    itemsize: int,
+    index: np.dtype[Any],
+    axes: tuple[int, ...],
+    none: int,
+    threads: int,
+) -> _Layout:
+    size = prod(out_shape[axis] for axis in axes)
+    steps = [
+        (n, strides[a] // itemsize, index_strides[a] // index.itemsize,
+         0 if a in axes else out_strides[a] // itemsize)
+        for a, n in enumerate(shape)
+    ]  # fmt: skip
+    # Planes, pooled axes, and last an axis of planes where those lie next to one another.
+    apart = [a for a in memory_order(shape, strides) if a not in axes and shape[a] > 1]
+    nearest = min((abs(strides[a]) for a in axes if shape[a] > 1), default=0)
+    inner = [apart.pop()] if apart and abs(strides[apart[-1]]) < nearest else []
+    outer = _joined([steps[a] for a in apart])
+    dims = [*outer, *_joined([steps[a] for a in axes if shape[a] > 1]), *[steps[a] for a in inner]]
+    if len(dims) == len(outer):
+        dims.append((1, 0, 0, 0))
+    stretch = last = dims[-1][0]
+    lines, everything = prod(dim[0] for dim in outer), prod(shape) + prod(out_shape)
+    if inner and lines < threads and everything > SERIAL:
+        # Planes of one place are shared among threads, some lines of the cache each.
+        stretch = -(-stretch // (threads * 64)) * 64
+    places = _joined([(out_shape[a], 0, 0, out_strides[a] // itemsize) for a in axes])
+    # What a task writes to is cleared just before, if it is one stretch of memory.
+    together = last if inner else 1
+    clears = len(places) == 1 and places[0][3] == together
+    if inner:
+        clears = clears and stretch == last and dims[-1][3] == 1
+    head = np.zeros(len(HEAD), np.int64)
+    head[: CONSTANTS["FIRST"]] = (
+        len(dims), len(outer), size, stretch, size * together if clears else 0, len(places), none,
+    )  # fmt: skip
+    source = np.dtype(f"u{itemsize}" if itemsize <= 8 else np.complex128)
+    tasks = lines * -(-last // stretch)
+    return _Layout(
+        _driver(source, index), head, np.array(dims, np.int64), np.array(places, np.int64), tasks,
+        max(1, everything // tasks), clears,
+    )  # fmt: skip
 
 
 def _joined(steps: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:

@@ -194,9 +194,7 @@ def _check_indices(indices: Any, shape: tuple[int, ...]) -> None:
         )
 
 
-def _check_inside(
-    indices: Array, size: int, shape: tuple[int, ...], axes: tuple[int, ...]
-) -> None:
+def _check_inside(indices: Array, size: int, shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
     """Refuse positions past `size`, or below the -1 of windows without elements."""
     if not indices.size or (indices.min() >= -1 and indices.max() < size):
         return

@@ -152,7 +152,9 @@ def _install(report: Acceleration | None) -> None:
                 # torch says once that an operator is overridden, which is what is asked for.
                 warnings.simplefilter("ignore")
                 for served in SERVED:
-                    kernel = _kernel(served, torch.library.get_kernel(f"aten::{served.name}", "CPU"))
+                    kernel = _kernel(
+                        served, torch.library.get_kernel(f"aten::{served.name}", "CPU")
+                    )
                     library.impl(
                         served.name, kernel, served.key, with_keyset=True, allow_override=True
                     )
@@ -175,14 +177,14 @@ def _uninstall(report: Acceleration | None) -> None:
 
 
 def _kernel(served: Served, original: Any) -> Any:
-    answer, name, composite = served.answer, served.name, served.key != "CPU"
+    answer, name = served.answer, served.name
 
     def kernel(keyset: Any, x: torch.Tensor, *args: Any, **named: Any) -> Any:
         try:
             made = answer(x, *args, **named)
         except Left as left:
-            # A composite's call goes on to an operator that counts it itself.
-            if _reports and not (composite and str(left) == "differentiated or traced"):
+            # What torch hands on is counted by the operator that it is handed to.
+            if _reports and served.ends and str(left) != "differentiated or traced":
                 _note(name, x, str(left))
             return original.call_boxed(keyset, x, *args, **named)
         if _reports:
@@ -194,5 +196,6 @@ def _kernel(served: Served, original: Any) -> Any:
 
 def _note(name: str, x: torch.Tensor, reason: str) -> None:
     call = Call(name, str(x.dtype).removeprefix("torch."), tuple(x.shape), reason)
-    for report in _reports:
-        report.calls[call] += 1
+    with _lock:
+        for report in _reports:
+            report.calls[call] += 1

@@ -229,9 +229,7 @@ def unpooled(
             axes = range(-len(kernel_size), 0)
         picked = [axes] if isinstance(axes, int) else list(axes)
     else:
-        named, made = unpooled_shape(
-            tuple(shape), kernel_size, stride, padding, output_size, axes
-        )
+        named, made = unpooled_shape(tuple(shape), kernel_size, stride, padding, output_size, axes)
         picked = [axis - len(shape) for axis in named]
         output_size = [made[axis] for axis in named]
     picked = [axis - len(shape) if axis >= 0 else axis for axis in picked]
@@ -271,7 +269,5 @@ def drawn(
     picked = [axis - len(shape) if axis >= 0 else axis for axis in picked]
     if output_size is None:
         ratios = _each(output_ratio, len(picked))
-        output_size = [
-            int(shape[axis] * ratio) for axis, ratio in zip(picked, ratios, strict=True)
-        ]
+        output_size = [int(shape[axis] * ratio) for axis, ratio in zip(picked, ratios, strict=True)]
     return _each(kernel_size, len(picked)), _each(output_size, len(picked)), picked

@@ -158,9 +158,7 @@ def _no_derivative(saved: Saved, *grads: Any) -> Any:
 
 def _reduce_cpu(x: torch.Tensor, reduce: str, *rest: Any) -> torch.Tensor:
     *window, dtype = rest
-    pooled = npool.pool(
-        array_of(x), reduce=reduce, dtype=_typed(dtype), **array_arguments(*window)
-    )
+    pooled = npool.pool(array_of(x), reduce=reduce, dtype=_typed(dtype), **array_arguments(*window))
     return tensor_of(pooled)
 
 

@@ -230,9 +230,7 @@ def weighing(
         cpu,
         fake,
         Derivative(
-            lambda saved, grad: (
-                spreads(grad, saved.shape, saved.order, *saved.args[:count]),
-            ),
+            lambda saved, grad: (spreads(grad, saved.shape, saved.order, *saved.args[:count]),),
             lambda saved, tangent: pools(tangent, *saved.args),
         ),
     )

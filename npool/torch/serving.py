@@ -1,9 +1,9 @@
 """Which of torch's own pooling calls npool takes over, and how it answers them.
 
-A kernel here gets what torch's dispatcher hands to its own: a dense CPU tensor and arguments that
-nobody has checked. It answers in torch's type, memory format and positions, or says in a few
-words why it leaves the call to torch: because torch does something else there (another dtype, an
-error), or because torch is as fast (`SMALLEST`, `OVERLAP`).
+An answer gets what torch's dispatcher hands to torch's kernel: a dense CPU tensor and arguments
+that nobody has checked. It answers in torch's type, memory format and positions, or raises
+`Left` with the reason why the call is left to torch: torch does something else there (another
+dtype, an error), or torch is as fast (`SMALLEST`, `OVERLAP`).
 """
 
 from __future__ import annotations
@@ -17,22 +17,25 @@ import torch
 
 import npool
 from npool.torch.functional.forms import on_arrays
-from npool.torch.tensors import array_in, array_of, is_plain, tensor_of
+from npool.torch.tensors import array_in, array_of, is_plain, order_of, tensor_of
 
-__all__ = ["OVERLAP", "SERVED", "SMALLEST", "Served"]
+__all__ = ["OVERLAP", "SERVED", "SMALLEST", "Left", "Served"]
 
-#: Elements of an input below which torch's own kernel is done before npool's is reached
-#: (docs/torch.md has the measurement).
+#: Elements of an input below which torch's own kernel is done before npool's is reached.
 SMALLEST = 4096
-#: Taps for each element of a channels-last input, from which on npool is faster than torch, which
-#: reads a whole window for each result but does so in vectors there.
-OVERLAP = {"max with positions": 4.0, "max": 0.0, "avg": 4.0, "backward": 4.0}
+#: Taps for each element of a channels-last input from which on npool is faster than torch, which
+#: reads whole windows there, but in vectors.
+OVERLAP = {"max": 0.0, "max with positions": 4.0, "avg": 4.0, "max backward": 4.0,
+           "avg backward": 4.0}  # fmt: skip
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-_WHOLES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_ALL = (*_FLOATS, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+Answer = Callable[..., Any]
 
 
-class Left(Exception):  # noqa: N818  (no error: an answer)
+class Left(Exception):
     """Raised with the reason why a call is left to torch."""
 
 
@@ -43,14 +46,17 @@ class Served:
     ----------
     name : str
         In torch's ``aten`` namespace.
-    key : str
-        The dispatch key that it is registered for.
     answer : callable
         Takes the operator's arguments; raises `Left` with a reason.
+    key : str
+        The dispatch key that it is registered for.
+    ends : bool
+        Whether torch's own kernel does the work itself, and hands it to no other operator that
+        is served.
     """
 
-    def __init__(self, name: str, key: str, answer: Callable[..., Any]) -> None:
-        self.name, self.key, self.answer = name, key, answer
+    def __init__(self, name: str, answer: Answer, key: str = "CPU", ends: bool = True) -> None:
+        self.name, self.answer, self.key, self.ends = name, answer, key, ends
 
 
 def _threads() -> AbstractContextManager[None]:
@@ -64,51 +70,60 @@ def _sizes(value: Any, count: int) -> tuple[int, ...]:
     return entries * count if len(entries) == 1 else entries
 
 
-def _fit(
-    x: torch.Tensor, n: int, dtypes: tuple[torch.dtype, ...], kind: str, kernel: Any, stride: Any
-) -> None:
-    """Leave what torch does otherwise, or as fast."""
-    size = x.numel()
-    if size < SMALLEST:
+def _fit(x: torch.Tensor, n: int, dtypes: tuple[torch.dtype, ...], kind: str, taps: Any) -> None:
+    """Leave what torch does otherwise, or as fast; `taps` tells how many an element has."""
+    if x.numel() < SMALLEST:
         raise Left("small")
     if x.dtype not in dtypes:
         raise Left(f"dtype {str(x.dtype).removeprefix('torch.')}")
+    if x.ndim not in (n + 1, n + 2):
+        raise Left("refused")
     if x.is_contiguous():
         return
-    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim)
+    last = _LAST.get(x.ndim)
     if x.ndim != n + 2 or last is None or not x.is_contiguous(memory_format=last):
         raise Left("memory format")
-    if n == 3 and kind == "avg":
-        raise Left("memory format")  # torch's result is contiguous
-    kernels = _sizes(kernel, n)
-    strides = _sizes(stride, n) if stride not in (None, [], ()) else kernels
-    if min(strides) < 1 or math.prod(kernels) / math.prod(strides) < OVERLAP[kind]:
+    if n == 3 and "avg" in kind:
+        raise Left("memory format")  # torch's own result is contiguous
+    if taps() < OVERLAP[kind]:
         raise Left("channels_last, few taps")
 
 
-def _answered(pool: Callable[..., Any], x: torch.Tensor, *args: Any) -> Any:
+def _per_element(kernel_size: Any, stride: Any, n: int) -> Callable[[], float]:
+    def taps() -> float:
+        kernels = _sizes(kernel_size, n)
+        strides = _sizes(stride, n) if stride else kernels
+        return math.prod(kernels) / max(1, math.prod(strides))
+
+    return taps
+
+
+def _answered(pool: Callable[..., Any], x: torch.Tensor, *args: Any, **named: Any) -> Any:
     try:
         with _threads():
-            return on_arrays(pool, x, *args)
+            return on_arrays(pool, x, *args, **named)
     except (ValueError, TypeError):
         raise Left("refused") from None  # torch says why, in its own words
 
 
-def _max_with_positions(n: int) -> Callable[..., Any]:
+# --- windows --------------------------------------------------------------------------------------
+
+
+def _max_with_positions(n: int) -> Answer:
     pool = getattr(npool.functional, f"max_pool{n}d_with_indices")
 
     def answer(
         x: torch.Tensor, kernel_size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1,
         ceil_mode: bool = False,
     ) -> Any:  # fmt: skip
-        _fit(x, n, _FLOATS + _WHOLES, "max with positions", kernel_size, stride)
+        _fit(x, n, _ALL, "max with positions", _per_element(kernel_size, stride, n))
         return _answered(pool, x, kernel_size, stride, padding, dilation, ceil_mode)
 
     return answer
 
 
-def _max(n: int) -> Callable[..., Any]:
-    """The operator above the one with positions: where nobody asks for them, none are made."""
+def _max(n: int) -> Answer:
+    """The operator above that: where nobody asks for positions, none are made."""
     pool = getattr(npool.functional, f"max_pool{n}d")
 
     def answer(
@@ -117,20 +132,20 @@ def _max(n: int) -> Callable[..., Any]:
     ) -> Any:  # fmt: skip
         if not is_plain(x):
             raise Left("differentiated or traced")
-        _fit(x, n, _FLOATS + _WHOLES, "max", kernel_size, stride)
+        _fit(x, n, _ALL, "max", _per_element(kernel_size, stride, n))
         return _answered(pool, x, kernel_size, stride, padding, dilation, ceil_mode)
 
     return answer
 
 
-def _avg(n: int) -> Callable[..., Any]:
+def _avg(n: int) -> Answer:
     pool = getattr(npool.functional, f"avg_pool{n}d")
 
     def answer(
         x: torch.Tensor, kernel_size: Any, stride: Any = (), padding: Any = 0,
         ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: Any = None,
     ) -> Any:  # fmt: skip
-        _fit(x, n, _FLOATS, "avg", kernel_size, stride)
+        _fit(x, n, _FLOATS, "avg", _per_element(kernel_size, stride, n))
         return _answered(
             pool, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
         )
@@ -138,8 +153,153 @@ def _avg(n: int) -> Callable[..., Any]:
     return answer
 
 
-SERVED: tuple[Served, ...] = (
-    *(Served(f"max_pool{n}d_with_indices", "CPU", _max_with_positions(n)) for n in (2, 3)),
-    *(Served(f"max_pool{n}d", "CompositeImplicitAutograd", _max(n)) for n in (1, 2, 3)),
-    *(Served(f"avg_pool{n}d", "CPU", _avg(n)) for n in (2, 3)),
-)
+def _gradient(
+    pool: Callable[..., Any], grad: torch.Tensor, x: torch.Tensor, *args: Any, **named: Any
+) -> torch.Tensor:
+    """The result of an array function for gradients, in the memory format of `x`."""
+    if grad.dtype != x.dtype:
+        raise Left("refused")
+    values = array_of(grad)
+    out = array_in(x.shape, order_of(x), values)
+    try:
+        with _threads():
+            pool(values, *args, out=out, **named)
+    except (ValueError, TypeError):
+        raise Left("refused") from None
+    return tensor_of(out)
+
+
+def _window(
+    kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, n: int
+) -> dict[str, Any]:
+    kernels = _sizes(kernel_size, n)
+    return {
+        "kernel_size": kernels,
+        "stride": _sizes(stride, n) if stride else kernels,
+        "padding": _sizes(padding, n),
+        "dilation": _sizes(dilation, n),
+        "ceil_mode": ceil_mode,
+        "axes": tuple(range(-n, 0)),
+    }
+
+
+def _max_backward(n: int) -> Answer:
+    def answer(
+        grad: torch.Tensor, x: torch.Tensor, kernel_size: Any, stride: Any, padding: Any,
+        dilation: Any, ceil_mode: bool, indices: torch.Tensor,
+    ) -> torch.Tensor:  # fmt: skip
+        _fit(x, n, _FLOATS, "max backward", _per_element(kernel_size, stride, n))
+        window = _window(kernel_size, stride, padding, dilation, ceil_mode, n)
+        shape = tuple(x.shape)
+        return _gradient(npool.max_pool_backward, grad, x, array_of(indices), shape, **window)
+
+    return answer
+
+
+def _avg_backward(n: int) -> Answer:
+    def answer(
+        grad: torch.Tensor, x: torch.Tensor, kernel_size: Any, stride: Any, padding: Any,
+        ceil_mode: bool, count_include_pad: bool, divisor_override: Any,
+    ) -> torch.Tensor:  # fmt: skip
+        _fit(x, n, _FLOATS, "avg backward", _per_element(kernel_size, stride, n))
+        window = _window(kernel_size, stride, padding, 1, ceil_mode, n)
+        return _gradient(
+            npool.avg_pool_backward, grad, x, tuple(x.shape), count_include_pad=count_include_pad,
+            divisor_override=divisor_override, **window,
+        )  # fmt: skip
+
+    return answer
+
+
+# --- bins -----------------------------------------------------------------------------------------
+
+
+def _one_tap() -> float:
+    return 1.0
+
+
+def _bins(n: int, kind: str, x: torch.Tensor, output_size: Any) -> dict[str, Any]:
+    _fit(x, n, _FLOATS, kind, _one_tap)
+    sizes = _sizes(output_size, n)
+    if len(sizes) != n or min(sizes) < 1 or 0 in x.shape[-n - 1 :]:
+        raise Left("refused")
+    return {"output_size": sizes, "axes": tuple(range(-n, 0))}
+
+
+def _adaptive_max(n: int) -> Answer:
+    def answer(x: torch.Tensor, output_size: Any) -> Any:
+        cut = _bins(n, "max with positions", x, output_size)
+        return _answered(npool.adaptive_max_pool, x, return_indices=True, **cut)
+
+    return answer
+
+
+def _adaptive_avg(n: int) -> Answer:
+    def answer(x: torch.Tensor, output_size: Any) -> Any:
+        return _answered(npool.adaptive_avg_pool, x, **_bins(n, "avg", x, output_size))
+
+    return answer
+
+
+def _adaptive_max_backward(n: int) -> Answer:
+    def answer(grad: torch.Tensor, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        cut = _bins(n, "max backward", x, tuple(grad.shape[-n:]))
+        shape = tuple(x.shape)
+        return _gradient(npool.adaptive_max_pool_backward, grad, x, array_of(indices), shape, **cut)
+
+    return answer
+
+
+def _adaptive_avg_backward(n: int) -> Answer:
+    def answer(grad: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        cut = _bins(n, "avg backward", x, tuple(grad.shape[-n:]))
+        return _gradient(npool.adaptive_avg_pool_backward, grad, x, tuple(x.shape), **cut)
+
+    return answer
+
+
+# --- into the caller's tensors --------------------------------------------------------------------
+
+
+def _into(answer: Answer) -> Answer:
+    """The variant of an operator that writes to tensors of the caller."""
+
+    def answer_into(*args: Any, **given: torch.Tensor) -> Any:
+        made = answer(*args)
+        results = made if isinstance(made, tuple) else (made,)
+        targets = tuple(given.values())
+        for result, target in zip(results, targets, strict=True):
+            if target.shape != result.shape or target.dtype != result.dtype:
+                raise Left("out= of another shape or dtype")  # torch resizes it, or refuses
+        for result, target in zip(results, targets, strict=True):
+            target.copy_(result)
+        return targets if isinstance(made, tuple) else targets[0]
+
+    return answer_into
+
+
+def _table() -> tuple[Served, ...]:
+    """Every operator that torch has a CPU kernel of its own for, and npool an answer."""
+    rows = [
+        Served(f"max_pool{n}d", _max(n), "CompositeImplicitAutograd", ends=n == 1)
+        for n in (1, 2, 3)
+    ]
+    for n in (2, 3):
+        for name, out, answer in (
+            (f"max_pool{n}d_with_indices", ".out", _max_with_positions(n)),
+            (f"max_pool{n}d_with_indices_backward", ".grad_input", _max_backward(n)),
+            (f"avg_pool{n}d", ".out", _avg(n)),
+            (f"avg_pool{n}d_backward", ".grad_input", _avg_backward(n)),
+            (f"adaptive_max_pool{n}d", ".out", _adaptive_max(n)),
+            (f"adaptive_max_pool{n}d_backward", ".grad_input", _adaptive_max_backward(n)),
+        ):
+            rows += [Served(name, answer), Served(f"{name}{out}", _into(answer))]
+        rows += [
+            Served(f"_adaptive_avg_pool{n}d", _adaptive_avg(n)),
+            Served(f"adaptive_avg_pool{n}d.out", _into(_adaptive_avg(n))),
+            Served(f"_adaptive_avg_pool{n}d_backward", _adaptive_avg_backward(n)),
+        ]
+    return tuple(rows)
+
+
+SERVED = _table()

@@ -34,9 +34,9 @@ def as_torch_lays(result: torch.Tensor, input: torch.Tensor) -> torch.Tensor:
     return result.contiguous(memory_format=suggest_memory_format(input))
 
 
-def on_arrays(pool: Callable[..., Any], input: torch.Tensor, *args: Any) -> Any:
+def on_arrays(pool: Callable[..., Any], input: torch.Tensor, *args: Any, **named: Any) -> Any:
     """Call an array function on the memory of a plain tensor."""
-    made = pool(array_of(input), *args)
+    made = pool(array_of(input), *args, **named)
     if isinstance(made, tuple):
         return tuple([as_torch_lays(tensor_of(array), input) for array in made])
     return as_torch_lays(tensor_of(made), input)

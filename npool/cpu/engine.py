@@ -62,12 +62,12 @@ def fold(
     env[1] = address(out)
     if placed:
         env[2] = address(outs[1])
-    found = laid.tables
+    tables = laid.tables
     if starts is not None:
         table = drawn_table(operation.plan, memory_order(x.shape, x.strides), starts)
-        found = (*found[:2], address(table))
+        tables = (*tables[:2], address(table))
     launch(
-        driver(laid.driver), env, STOP, found, laid.tasks, laid.task_work, laid.scratch,
+        driver(laid.driver), env, STOP, tables, laid.tasks, laid.task_work, laid.scratch,
         lambda at: _memory(x, outs, laid, params, at), patient,
     )  # fmt: skip
 

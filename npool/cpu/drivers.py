@@ -58,19 +58,10 @@ _DRIVERS = {
     "planes": (folds.begin, folds.stopped, folds.swap, planes.planes),
     "wholes": (folds.begin, folds.stopped, wholes.wholes),
     "bins": (
-        folds.begin,
-        folds.stopped,
-        folds.swap,
-        folds.fold_rows,
-        folds.fold_segments,
-        tiles.advance,
-        fetch.fold_source,
-        bins.bin_of,
-        bins.bins_fetch,
-        bins.bins_cut,
+        folds.begin, folds.stopped, folds.swap, folds.fold_rows, folds.fold_segments,
+        tiles.advance, fetch.fold_source, bins.bin_of, bins.bins_fetch, bins.bins_cut,
         bins.bins_store,
-        bins.bins_task,
-        bins.bins,
+        bins.bins_task, bins.bins,
     ),
 }
 

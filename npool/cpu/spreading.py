@@ -235,7 +235,9 @@ def _laid(
                                           strict=True)]  # fmt: skip
     phase_table = np.array(rows, np.int64)
     strided = dims[-1].out_stride != 1
-    code = loops(_SHARES if counted else REDUCERS["sum"], dtype, accumulator, result, None, None)
+    code = loops(
+        _SHARES if counted else REDUCERS["sum"], dtype, accumulator, result, None, None
+    )
     first = -(-len(dims) * len(_WORK) * 8 // 64) * 64
     line = -(-tiles[-1] - backs[-1] - 2) * dtype.itemsize
     scratch = first + 64 + (3 * cap + int(head[_HEAD.index("ZEROS")])) * width + line
@@ -294,13 +296,9 @@ def _whole(dims: list[Axis]) -> list[Axis]:
     found: list[Axis] = []
     for dim in dims:
         last = found[-1] if found else None
-        if (
-            last is not None
-            and last.in_stride == dim.in_stride * dim.length
-            and all(
-                one.out == 1 and one.dilation == 1 and 0 <= one.before <= one.kernel - one.length
-                for one in (last, dim)
-            )
+        if last is not None and last.in_stride == dim.in_stride * dim.length and all(
+            one.out == 1 and one.dilation == 1 and 0 <= one.before <= one.kernel - one.length
+            for one in (last, dim)
         ):
             n = last.length * dim.length
             count = prod(runs[0][1] for runs in (last.runs, dim.runs) if runs)

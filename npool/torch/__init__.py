@@ -7,8 +7,11 @@ model faster that knows nothing of npool. CPU tensors are pooled where they lie,
 
 from __future__ import annotations
 
-from npool.torch import faces  # noqa: F401  (it defines the operators)
-from npool.torch import functional, nn
+from npool.torch import (
+    faces,  # noqa: F401  (it defines the operators)
+    functional,
+    nn,
+)
 from npool.torch.acceleration import Acceleration, Call, accelerate
 
 __all__ = ["Acceleration", "Call", "accelerate", "functional", "nn"]

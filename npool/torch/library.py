@@ -169,7 +169,7 @@ def _saved(ctx: Any, needs: tuple[bool, ...]) -> Saved:
 
 
 def _batched(op: Any, count: int, shaped: bool) -> Callable[..., Any]:
-    """A batch is one more axis in front: pooled axes are counted from the end, so all else stays."""
+    """A batch is an axis in front: pooled axes are counted from the end, so all else stays."""
 
     def rule(info: Any, in_dims: Sequence[Any], *args: Any) -> Any:
         tensors = [

@@ -8,6 +8,7 @@ derivatives have derivatives.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,12 @@ from torch.autograd.function import _SingleLevelFunction
 
 from npool.torch.tensors import order_of
 
-__all__ = ["LIBRARY", "Derivative", "Saved", "define"]
+__all__ = ["LIBRARY", "OPERATORS", "Derivative", "Saved", "define"]
 
 #: Operators live as ``torch.ops.npool.*`` while this object does.
 LIBRARY = torch.library.Library("npool", "DEF")
+#: Each operator by its name.
+OPERATORS: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ def define(
         kernel = _autograd_kernel(op, derivative, tensors)
         LIBRARY.impl(name, kernel, "Autograd", with_keyset=True)
     torch.library.register_vmap(f"npool::{name}", _batched(op, tensors, shaped), lib=LIBRARY)
+    OPERATORS[name] = op
     return op
 
 
@@ -118,7 +122,7 @@ def _autograd_kernel(op: Any, rule: Derivative, count: int) -> Callable[..., Any
     class Node(_SingleLevelFunction):  # type: ignore[misc]
         @staticmethod
         def forward(ctx: Any, keyset: Any, *args: Any) -> Any:
-            with torch._C._AutoDispatchBelowAutograd():
+            with torch._C._AutoDispatchBelowAutograd(), _for_other_levels():
                 if rule.through is not None:
                     made = rule.through(keyset & after, args)
                 else:
@@ -162,6 +166,16 @@ def _autograd_kernel(op: Any, rule: Derivative, count: int) -> Callable[..., Any
             return op.redispatch(keyset & after, *args)
 
     return kernel
+
+
+def _for_other_levels() -> AbstractContextManager[None]:
+    """A node's forward runs without gradients, which levels of functorch below it still need."""
+    if torch._C._functorch.peek_interpreter_stack() is None:
+        return nullcontext()
+    both = ExitStack()
+    both.enter_context(torch.enable_grad())
+    both.enter_context(forward_ad._set_fwd_grad_enabled(True))
+    return both
 
 
 def _saved(ctx: Any, needs: tuple[bool, ...]) -> Saved:

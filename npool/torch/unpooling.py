@@ -51,16 +51,17 @@ def _add_back(saved: Saved, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
     """
     (indices,), axes = saved.tensors, list(saved.args[2])
     last = list(range(-len(axes), 0))
-    flat = grad.movedim(axes, last).flatten(-len(axes))
-    places = indices.movedim(axes, last).flatten(-len(axes)).long()
-    kept = torch.where(places < 0, 0, flat)
+    values, places = grad.movedim(axes, last), indices.movedim(axes, last)
+    apart, few = list(values.shape[: -len(axes)]), _product(values.shape[-len(axes) :])
+    places = places.reshape([*apart, few]).long()
+    kept = torch.where(places < 0, 0, values.reshape([*apart, few]))
     lengths = [saved.shape[axis] for axis in axes]
-    into = flat.new_zeros([*flat.shape[:-1], _product(lengths)])
+    into = kept.new_zeros([*apart, _product(lengths)])
     into = into.scatter_add(-1, places.clamp(min=0), kept)
-    return into.unflatten(-1, lengths).movedim(last, axes), None
+    return into.reshape([*apart, *lengths]).movedim(last, axes), None
 
 
-def _product(lengths: list[Any]) -> Any:
+def _product(lengths: Any) -> Any:
     total = 1
     for length in lengths:
         total = total * length

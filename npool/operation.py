@@ -28,7 +28,14 @@ from npool.layout import memory_order, readable
 from npool.reducers import REDUCERS, Reducer
 from npool.values import integer, shown
 
-__all__ = ["Operation", "Types", "bins_operation", "operation", "planned_operation"]
+__all__ = [
+    "Operation",
+    "Types",
+    "bins_operation",
+    "checked_divisor",
+    "operation",
+    "planned_operation",
+]
 
 Array = NDArray[Any]
 _INDEX_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))
@@ -319,14 +326,23 @@ def _divisor(
         include_pad = reducer.counts_padding
     else:
         include_pad = arrays.check_flag("count_include_pad", count_include_pad)
+    return include_pad, _override(divisor_override)
+
+
+def checked_divisor(count_include_pad: Any, divisor_override: Any) -> tuple[bool, int]:
+    """What an average divides by: whether padding counts, and the caller's own divisor or 0."""
+    return arrays.check_flag("count_include_pad", count_include_pad), _override(divisor_override)
+
+
+def _override(divisor_override: Any) -> int:
     if divisor_override is None:
-        return include_pad, 0
+        return 0
     divisor = integer(divisor_override, "divisor_override")
     if divisor == 0:
         raise ValueError("divisor_override=0 would divide by zero: use another integer, or None")
     if abs(divisor) > 2**62:
         raise ValueError(f"divisor_override={shown(divisor)} is past the largest allowed, 2**62")
-    return include_pad, divisor
+    return divisor
 
 
 def _check_empty_windows(plan: Plan, types: Types, include_pad: bool, divisor: int) -> None:

@@ -39,7 +39,7 @@ from npool.cpu.compiling import (
 if bounds.CHECKED:
     from npool.cpu import checked
 
-__all__ = ["assembled", "driver", "gatherer"]
+__all__ = ["assembled", "driver", "element", "gatherer"]
 
 _SHARED = (folds.begin, folds.stopped, folds.swap, folds.fold_rows, folds.shifted, folds.flat_fold)
 _TILES = (
@@ -123,6 +123,18 @@ def assembled(
         return dispatcher
 
 
+def element(dtype: np.dtype[Any], name: str) -> Any:
+    """``element(at, 1)[0]``: what is at an address, to be read or written, in a loop `name`."""
+    space = {
+        "__name__": lanes.__name__,
+        "view": checked.view if bounds.CHECKED else instructions.view,
+        "SOURCE": dtype,
+    }
+    cut = types.FunctionType(parts.cut_line.__code__, space, "cut_line")
+    cut.__qualname__ = f"cut_line-{name}"  # the linker knows it by name (npool.cpu.binding)
+    return instructions.jit(cut)
+
+
 @memoised
 def gatherer(itemsize: int) -> int:
     """Address of the loop that copies strided rows of elements of `itemsize` bytes."""
@@ -130,12 +142,8 @@ def gatherer(itemsize: int) -> int:
         source = np.dtype(f"u{itemsize}")
         space = {
             "__name__": lanes.__name__,
-            "view": checked.view if bounds.CHECKED else instructions.view,
-            "SOURCE": source,
             "ITEM": itemsize,
             "gather_row": copies.gather_row(source),
+            "cut_line": element(source, f"{itemsize}"),
         }
-        cut = types.FunctionType(parts.cut_line.__code__, space, "cut_line")
-        cut.__qualname__ = f"cut_line-{itemsize}"  # the linker knows it by name (npool.cpu.binding)
-        space["cut_line"] = instructions.jit(cut)
         return address_of(compiled(lanes.gather, space, f"{itemsize}"))

@@ -16,16 +16,13 @@ from numpy.typing import NDArray
 from npool.cpu import bounds, lanes, parts, scatter
 from npool.cpu.binding import loops, storage
 from npool.cpu.compiling import access, address_of, compiled, instructions, lock
-from npool.cpu.drivers import assembled
+from npool.cpu.drivers import assembled, element
 from npool.cpu.engine import launch
 from npool.dtypes import accumulator_dtype, is_half
 from npool.geometry import Window
 from npool.layout import memory_order
 from npool.memory import address
 from npool.reducers import REDUCERS
-
-if bounds.CHECKED:
-    from npool.cpu import checked
 
 __all__ = ["flat_unit", "gather", "scatter_add"]
 
@@ -412,14 +409,7 @@ def _space(name: str, **elements: np.dtype[Any]) -> dict[str, Any]:
         "unsigned": instructions.caster(np.dtype(np.uint64)),
     }
     for word, dtype in elements.items():
-        inner = {
-            "__name__": lanes.__name__,
-            "view": checked.view if bounds.CHECKED else instructions.view,
-            "SOURCE": dtype,
-        }
-        cut = types.FunctionType(parts.cut_line.__code__, inner, "cut_line")
-        cut.__qualname__ = f"cut_line-{dtype.name}-{name}"  # see npool.cpu.binding
-        space[word] = instructions.jit(cut)
+        space[word] = element(dtype, f"{dtype.name}-{name}")
     return space
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from npool.cpu import bounds, lanes, schedule, spread
 from npool.cpu.binding import loops
-from npool.cpu.compiling import address_of, compiled, copies, lock
-from npool.cpu.drivers import assembled, gatherer
+from npool.cpu.compiling import access, address_of, compiled, copies, instructions, lock
+from npool.cpu.drivers import assembled, element, gatherer
 from npool.cpu.engine import launch
 from npool.layout import memory_order
 from npool.memory import address
@@ -34,7 +34,7 @@ NEAR = 1024
 FEW = 4
 
 _COLUMNS = (
-    "LENGTH", "OUT", "STEP", "BEFORE", "BACK", "GAP", "IN_STRIDE", "OUT_STRIDE", "TILE", "GRID",
+    "LENGTH", "OUT", "STEP", "BEFORE", "BACK", "AHEAD", "GAP", "IN_STRIDE", "OUT_STRIDE", "TILE", "GRID",
     "PHASES", "RUNS", "POOLED",
 )  # fmt: skip
 _HEAD = (
@@ -43,7 +43,7 @@ _HEAD = (
 )  # fmt: skip
 _ENV = (
     "GRADIENTS", "RESULT", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "GATHER",
-    "INTERLEAVE", "REPEAT", "STOP",
+    "INTERLEAVE", "REPEAT", "COVER", "STOP",
 )  # fmt: skip
 _PHASES = ("SHIFT", "TAPS", "OWNER", "PLACE")
 _RUNS = ("STOP_AT", "WEIGHED")
@@ -52,7 +52,7 @@ _CONSTANTS = {
     name: i
     for names in (_COLUMNS, _HEAD, _ENV, _PHASES, _RUNS, _WORK)
     for i, name in enumerate(names)
-} | {"WORK_WIDTH": len(_WORK)}
+} | {"WORK_WIDTH": len(_WORK), "PHASE_BYTES": 8 * len(_PHASES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,8 @@ class Axis:
     """One axis of a result: which windows its elements lie in, and where it is in memory.
 
     Window `o` holds the elements ``o * stride - before + j * dilation`` for ``j`` below
-    `kernel`. `runs` are the divisors as ``(stop, count)``, of windows.
+    `kernel`. `runs` are the divisors as ``(stop, count)``, of windows. Where windows differ in
+    length, `cover` says of each element which is the first that it lies in, and how many are.
     """
 
     length: int
@@ -70,6 +71,7 @@ class Axis:
     dilation: int = 1
     before: int = 0
     runs: tuple[tuple[int, int], ...] = ()
+    cover: tuple[tuple[int, int], ...] = ()
     in_stride: int = 0
     out_stride: int = 0
 
@@ -84,6 +86,8 @@ class Axis:
 
     def phases(self) -> list[tuple[int, int]]:
         """``(shift, taps)`` for each element modulo the stride (`npool.cpu.spread`)."""
+        if self.cover:
+            return [(1 - first - count, count) for first, count in self.cover]
         s, d, found = self.stride, self.dilation, []
         common = gcd(s, d)
         period = s // common
@@ -227,7 +231,8 @@ def _laid(
     rows: list[tuple[int, int, int, int]] = []
     for i, dim in enumerate(dims):
         table[i] = (
-            dim.length, dim.out, dim.stride, dim.before, backs[i], dim.gap, dim.in_stride,
+            dim.length, dim.out, dim.stride, dim.before, backs[i],
+            dim.out - 1 if dim.cover else 0, dim.gap, dim.in_stride,
             dim.out_stride, tiles[i], -(-dim.length // tiles[i]), len(rows), at[i], dim.pooled,
         )  # fmt: skip
         last = i == len(dims) - 1
@@ -243,7 +248,7 @@ def _laid(
     scratch = first + 64 + (3 * cap + int(head[_HEAD.index("ZEROS")])) * width + line
     env = [
         0, 0, address(params), code.source_rows, code.scratch_rows, code.fill, code.store,
-        gatherer(dtype.itemsize) if strided else 0, *_movers(width), 0,
+        gatherer(dtype.itemsize) if strided else 0, *_movers(width), _coverer(accumulator) if dims[-1].cover else 0, 0,
     ]  # fmt: skip
     return _Laid(
         (table, head, phase_table, runs),
@@ -263,7 +268,8 @@ def _joined(dims: list[Axis]) -> list[Axis]:
         if last is not None and not last.pooled and not last.runs:
             # Windows side by side that fill the axis: more of them.
             tiled = (
-                dim.before == 0
+                not dim.cover
+                and dim.before == 0
                 and dim.length == dim.out * dim.stride
                 and dim.dilation * (dim.kernel - 1) < dim.stride
                 and len(dim.runs) <= 1
@@ -284,7 +290,7 @@ def _joined(dims: list[Axis]) -> list[Axis]:
         merged.append(dim)
     if merged:
         row = merged[-1]
-        if row.pooled and row.stride > min(NEAR, row.length):
+        if row.pooled and row.stride > min(NEAR, row.length) and not row.cover:
             merged.append(Axis(1, 1, in_stride=1, out_stride=1))
     while len(merged) < 2:
         merged.insert(0, Axis(1, 1))
@@ -303,7 +309,7 @@ def _whole(dims: list[Axis]) -> list[Axis]:
             n = last.length * dim.length
             count = prod(runs[0][1] for runs in (last.runs, dim.runs) if runs)
             runs = ((1, count),) if last.runs or dim.runs else ()
-            found[-1] = Axis(n, 1, n, n, 1, 0, runs, dim.in_stride, dim.out_stride)
+            found[-1] = replace(dim, length=n, out=1, kernel=n, stride=n, before=0, runs=runs)
         else:
             found.append(dim)
     return found
@@ -337,6 +343,8 @@ def _classes(phases: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _extent(dim: Axis, back: int, tile: int) -> int:
     """The most windows that a tile needs."""
+    if dim.cover:
+        return dim.out
     return min((tile + dim.stride - 2) // dim.stride + 1, tile) + back
 
 
@@ -349,7 +357,7 @@ def _tiles(dims: list[Axis], backs: list[int], room: int) -> list[int]:
             half = -(-tiles[i] // 2)
             if half > dim.stride:
                 half = -(-half // dim.stride) * dim.stride
-            if half < tiles[i]:
+            if half < tiles[i] and not dim.cover:
                 cost = backs[i] * dim.stride / half
                 if i == len(dims) - 1 and half < SHORT_ROW:
                     cost += SHORT_ROW / half
@@ -366,8 +374,9 @@ def _capacity(dims: list[Axis], backs: list[int], tiles: list[int], classes: int
     sizes = [_extent(*one) for one in zip(dims, backs, tiles, strict=True)]
     most = prod(sizes)
     row = dims[-1]
-    periods = sizes[-1] - backs[-1]
-    most = max(most, prod(sizes[:-1]) * periods * classes)
+    periods = 1 if row.cover else sizes[-1] - backs[-1]
+    if not row.cover:
+        most = max(most, prod(sizes[:-1]) * periods * classes)
     for i in range(len(dims) - 1, -1, -1):
         sizes[i] = max(tiles[i], periods * row.stride) if i == len(dims) - 1 else tiles[i]
         most = max(most, prod(sizes))
@@ -407,7 +416,7 @@ def _driver() -> Any:
     calls = {
         "call_rows": lanes.rows, "call_fill": lanes.fill, "call_store": lanes.store,
         "call_gather": lanes.gather, "call_interleave": spread.interleave,
-        "call_repeat": spread.repeat,
+        "call_repeat": spread.repeat, "call_cover": spread.cover,
     }  # fmt: skip
     templates = (
         spread.stopped, spread.product, spread.locate, spread.run_of, spread.fetch, spread.load,
@@ -431,3 +440,17 @@ def _movers(itemsize: int) -> tuple[int, int]:
             address_of(compiled(spread.interleave, space, f"{itemsize}")),
             address_of(compiled(spread.repeat, space, f"{itemsize}")),
         )
+
+
+@memoised
+def _coverer(held: np.dtype[Any]) -> int:
+    """Address of the loop that sums runs of gradients held as `held`."""
+    with lock:
+        space = {
+            "__name__": lanes.__name__,
+            "get": access.get,
+            "value_at": element(held, f"cover-{held.name}"),
+            "held": instructions.caster(held),
+            "HELD": held.itemsize,
+        }
+        return address_of(compiled(spread.cover, space, held.name))

@@ -51,6 +51,7 @@ WORDS = ("npool.values", "npool.scalars")
 RULES = (
     "npool.lengths",
     "npool.geometry",
+    "npool.bins",
     "npool.threads",
     "npool.dtypes",
     "npool.layout",
@@ -61,8 +62,9 @@ VALUES = (*WORDS, *RULES, "npool.reducer", "npool.reducers", "npool.arrays", "np
 #: The longest name that a module starts with decides. A name here stands for itself and all
 #: that lies below it, except `npool`, which stands for the public names alone.
 MAY_IMPORT = {
-    "npool": Room(("npool.api", "npool.faces", "npool.functional", "npool.reducers",
-                   "npool.threads", "npool.warming"), why="public names, and no code"),
+    "npool": Room(("npool.adaptive", "npool.api", "npool.faces", "npool.fractional",
+                   "npool.functional", "npool.reducers", "npool.threads", "npool.unpool",
+                   "npool.warming"), why="public names, and no code"),
     # Words and rules: they know no engine, and those without numpy no array.
     "npool.values": Room((), why="how values are read and shown"),
     "npool.scalars": Room((), why="the meaning of a reducer, in plain Python"),
@@ -71,6 +73,7 @@ MAY_IMPORT = {
     "npool.geometry": Room(
         ("npool.values", "npool.lengths"), why="shape rules are integers: no numpy"
     ),
+    "npool.bins": Room(("npool.values", "npool.geometry"), why="shape rules, too"),
     "npool.threads": Room(("npool.values",), why="a setting; the pool is the engine's"),
     "npool.dtypes": Room(("numpy", "npool.values"), ("ml_dtypes",)),
     "npool.memory": Room(("numpy",)),
@@ -85,8 +88,12 @@ MAY_IMPORT = {
         ("numpy", *VALUES, "npool.operation", "npool.dispatch"), ("npool.cpu.engine",)
     ),
     "npool.faces": Room(("numpy", *VALUES, "npool.api", "npool.dispatch")),
+    "npool.adaptive": Room(("numpy", *VALUES, "npool.operation", "npool.dispatch")),
+    "npool.fractional": Room(("numpy", *VALUES, "npool.operation", "npool.dispatch")),
+    "npool.unpool": Room(("numpy", *VALUES, "npool.dispatch"), ("npool.cpu.unpooling",)),
     "npool.functional": Room(
-        ("numpy", *VALUES, "npool.api", "npool.faces", "npool.functional"),
+        ("numpy", *VALUES, "npool.api", "npool.faces", "npool.adaptive", "npool.fractional",
+         "npool.unpool", "npool.functional"),
     ),
     "npool.warming": Room(
         ("numpy", *VALUES, "npool.operation"), ("npool.cpu.compiling",),
@@ -269,7 +276,18 @@ def test_the_walk_sees_every_way_of_importing(tmp_path, monkeypatch):
 # --- kernels are written once ---------------------------------------------------------------------
 
 #: The loops and the driver; what they are bound to is in binding, instructions and interpreted.
-TEMPLATES = ("lanes", "parts", "folds", "strips", "fetch", "tiles", "planes", "wholes")
+TEMPLATES = (
+    "lanes",
+    "parts",
+    "folds",
+    "strips",
+    "fetch",
+    "tiles",
+    "planes",
+    "wholes",
+    "bins",
+    "unpool",
+)
 #: Addresses and positions are int64, run-time numbers float64, whatever the array holds.
 OF_THE_ENGINE = {"int64", "float64"}
 

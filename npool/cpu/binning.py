@@ -167,9 +167,7 @@ def bin_schedule(
     )  # fmt: skip
 
 
-def _fit(
-    row: Dim, table: NDArray[np.int64], segment: int, width: int, drawn: bool
-) -> int:
+def _fit(row: Dim, table: NDArray[np.int64], segment: int, width: int, drawn: bool) -> int:
     """Choose the row's tile; return the positions of scratch that it takes, `width` bytes each."""
     row.tile = row.out
     if row.mode == SEGMENT:

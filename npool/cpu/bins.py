@@ -2,8 +2,8 @@
 
 A table says of each output of a pooled axis where its taps begin and how many there are. The
 axes before the row are folded while rows are fetched, for many planes at once: they share their
-bins. Then each bin of the row is folded, for all the rows that there are. `npool.cpu.binning` lays the call out; `npool.cpu.folds` says
-what the arguments are.
+bins. Then each bin of the row is folded, for all the rows that there are. `npool.cpu.binning`
+lays the call out; `npool.cpu.folds` says what the arguments are.
 
 The dimension before the row, the *group*, is not pooled: its elements are planes. Of the one
 before that, a few outputs are taken at a time; of those before, one. `PLAIN` says that a

@@ -15,14 +15,16 @@ from typing import Any
 import torch
 
 from npool.bins import make_bins_plan, make_drawn_plan
+from npool.functional.adaptive import check_adaptive
 from npool.functional.arguments import check_arguments
 from npool.geometry import Plan, make_plan
 from npool.lengths import output_length, same_padding
+from npool.torch.tensors import stand_in
 from npool.unpool import unpooled_shape
 
 __all__ = [
-    "Windows", "array_arguments", "bins", "bins_arguments", "bins_shape", "drawn", "planned",
-    "pooled_shape", "spatial", "symbolic", "unpooled", "windows",
+    "Windows", "adaptive", "array_arguments", "bins", "bins_arguments", "bins_shape", "drawn",
+    "planned", "pooled_shape", "spatial", "symbolic", "unpooled", "windows",
 ]  # fmt: skip
 
 #: kernel_size, stride, padding (flat pairs), dilation, ceil_mode, axes: an operator's own order.
@@ -271,3 +273,22 @@ def drawn(
         ratios = _each(output_ratio, len(picked))
         output_size = [int(shape[axis] * ratio) for axis, ratio in zip(picked, ratios, strict=True)]
     return _each(kernel_size, len(picked)), _each(output_size, len(picked)), picked
+
+
+def adaptive(
+    name: str, n: int, input: torch.Tensor, output_size: Any, filled: int
+) -> tuple[Any, Any]:
+    """output_size and axes of a call under torch's name; the last `filled` axes are not empty.
+
+    Raises
+    ------
+    ArgumentError, TypeError
+        As :mod:`npool.functional`.
+    """
+    if symbolic(input.shape):
+        sizes = _spread(output_size, n)
+    else:
+        sizes = list(check_adaptive(name, n, stand_in(input), output_size, filled))
+    lengths = input.shape[-n:]
+    axes = list(range(-n, 0))
+    return [k if size is None else size for size, k in zip(sizes, lengths, strict=True)], axes

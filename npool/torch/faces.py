@@ -13,7 +13,7 @@ from npool.operation import bins_operation, operation
 from npool.reducers import REDUCERS, Reducer, lp
 from npool.torch import norms, operators, unpooling  # noqa: F401  (they define what is called here)
 from npool.torch.arguments import bins, drawn, planned, symbolic, unpooled, windows
-from npool.torch.tensors import array_dtype, array_of, is_plain, tensor_dtype, tensor_of
+from npool.torch.tensors import array_dtype, array_of, is_plain, stand_in, tensor_dtype, tensor_of
 
 __all__ = ["adaptive_pool", "fractional_max_pool", "lp_pool", "max_unpool", "pool"]
 
@@ -76,7 +76,7 @@ def pool(
         window = windows(x, kernel_size, stride, padding, dilation, ceil_mode, axes)
     else:
         meant = operation(
-            _stand_in(x), kernel_size, stride, padding, dilation, ceil_mode, axes, reduce,
+            stand_in(x), kernel_size, stride, padding, dilation, ceil_mode, axes, reduce,
             None if dtype is None else array_dtype(dtype), count_include_pad, divisor_override,
             rounding, return_indices, array_dtype(index),
         )  # fmt: skip
@@ -180,7 +180,7 @@ def adaptive_pool(
         )  # fmt: skip
     if not symbolic(x.shape):
         bins_operation(
-            _stand_in(x), output_size, axes, reduce, None if dtype is None else array_dtype(dtype),
+            stand_in(x), output_size, axes, reduce, None if dtype is None else array_dtype(dtype),
             rounding, return_indices, array_dtype(index),
         )  # fmt: skip
     cut = bins(x, output_size, axes)
@@ -311,12 +311,6 @@ def _power(reducer: Reducer) -> float | None:
     """p of a reducer that :func:`npool.reducers.lp` made."""
     powers = reducer.params or (1.0, 2.0)
     return next((p for p in powers if lp(p) is reducer), None)
-
-
-def _stand_in(x: torch.Tensor) -> Any:
-    """An array of the shape and dtype of a tensor that may hold nothing: enough for all checks."""
-    shape = tuple(x.shape)
-    return np.ndarray(shape, array_dtype(x.dtype), b"\0" * 16, 0, (0,) * len(shape))
 
 
 def _on_arrays(

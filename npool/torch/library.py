@@ -117,43 +117,44 @@ def _autograd_kernel(op: Any, rule: Derivative, count: int) -> Callable[..., Any
     after = torch._C._after_autograd_keyset
     single = len(op._schema.returns) == 1
 
+    def forward(ctx: Any, keyset: Any, *args: Any) -> Any:
+        with torch._C._AutoDispatchBelowAutograd(), _for_other_levels():
+            if rule.through is not None:
+                made = rule.through(keyset & after, args)
+            else:
+                result = op.redispatch(keyset & after, *args)
+                made = (result,) if single else tuple(result)
+        kept = rule.save(args[:count], made)
+        ctx.save_for_backward(*kept)
+        ctx.save_for_forward(*kept)
+        ctx.rest, ctx.shape, ctx.order = args[count:], args[0].shape, order_of(args[0])
+        ctx.set_materialize_grads(False)
+        if single:
+            return made[0]
+        ctx.mark_non_differentiable(*made[1:])
+        return made
+
+    def backward(ctx: Any, *grads: Any) -> Any:
+        nothing = (None,) * (len(ctx.needs_input_grad) - 1 - count)
+        if grads[0] is None:
+            return (None,) * len(ctx.needs_input_grad)
+        needs = ctx.needs_input_grad[1 : count + 1]
+        return None, *rule.backward(_saved(ctx, needs), grads[0]), *nothing
+
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        given = tangents[1 : count + 1]
+        needs = tuple(tangent is not None for tangent in given)
+        first = rule.tangent(_saved(ctx, needs), *given) if any(needs) else None
+        return first if single else (first, *(None,) * (len(op._schema.returns) - 1))
+
     # Of one level: functorch's transforms have been through the dispatcher before this runs, and
-    # the plain Function would go through them again.
-    class Node(_SingleLevelFunction):  # type: ignore[misc]
-        @staticmethod
-        def forward(ctx: Any, keyset: Any, *args: Any) -> Any:
-            with torch._C._AutoDispatchBelowAutograd(), _for_other_levels():
-                if rule.through is not None:
-                    made = rule.through(keyset & after, args)
-                else:
-                    result = op.redispatch(keyset & after, *args)
-                    made = (result,) if single else tuple(result)
-            kept = rule.save(args[:count], made)
-            ctx.save_for_backward(*kept)
-            ctx.save_for_forward(*kept)
-            ctx.rest, ctx.shape, ctx.order = args[count:], args[0].shape, order_of(args[0])
-            ctx.set_materialize_grads(False)
-            if single:
-                return made[0]
-            ctx.mark_non_differentiable(*made[1:])
-            return made
-
-        @staticmethod
-        def backward(ctx: Any, *grads: Any) -> Any:
-            nothing = (None,) * (len(ctx.needs_input_grad) - 1 - count)
-            if grads[0] is None:
-                return (None,) * len(ctx.needs_input_grad)
-            needs = ctx.needs_input_grad[1 : count + 1]
-            return None, *rule.backward(_saved(ctx, needs), grads[0]), *nothing
-
-        @staticmethod
-        def jvp(ctx: Any, *tangents: Any) -> Any:
-            given = tangents[1 : count + 1]
-            needs = tuple(tangent is not None for tangent in given)
-            first = rule.tangent(_saved(ctx, needs), *given) if any(needs) else None
-            return first if single else (first, *(None,) * (len(op._schema.returns) - 1))
-
-    Node.__name__ = Node.__qualname__ = f"npool_{op._opname}"
+    # the plain Function would go through them again. Made by name, which `grad_fn` shows.
+    Node: Any = type(_SingleLevelFunction)(
+        f"npool_{op._opname}",
+        (_SingleLevelFunction,),
+        {"forward": staticmethod(forward), "backward": staticmethod(backward),
+         "jvp": staticmethod(jvp)},
+    )  # fmt: skip
 
     def kernel(keyset: Any, *args: Any) -> Any:
         reverse = torch.is_grad_enabled() and torch._C._any_requires_grad(*args[:count])

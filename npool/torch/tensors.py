@@ -14,7 +14,7 @@ from npool.layout import empty_like_order, memory_order
 
 __all__ = [
     "array_dtype", "array_in", "array_of", "empty_for", "empty_in", "index_type", "is_plain",
-    "order_of", "tensor_dtype", "tensor_of",
+    "order_of", "stand_in", "tensor_dtype", "tensor_of",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -165,3 +165,9 @@ def empty_for(x: torch.Tensor, shape: Any, dtype: torch.dtype) -> torch.Tensor:
 def array_in(shape: Any, order: Any, like: Array) -> Array:
     """An uninitialised array, in npool's own memory, to compute a gradient into."""
     return empty_like_order(tuple(shape), tuple(order), like.dtype)
+
+
+def stand_in(x: torch.Tensor) -> Array:
+    """An array of the shape and dtype of a tensor that may hold nothing: enough for all checks."""
+    shape = tuple(x.shape)
+    return np.ndarray(shape, array_dtype(x.dtype), b"\0" * 16, 0, (0,) * len(shape))

@@ -29,9 +29,13 @@ def as_torch_lays(result: torch.Tensor, input: torch.Tensor) -> torch.Tensor:
     That is channels-last for channels-last input and contiguous for all other: a result of a
     transposed tensor is laid out anew.
     """
-    if input.is_contiguous():
+    if input.is_contiguous() and (input.ndim < 4 or input.stride(1) != 1):
         return result
-    return result.contiguous(memory_format=suggest_memory_format(input))
+    form = suggest_memory_format(input)
+    if input.shape[1] == 1 and form is not torch.contiguous_format:
+        # Of one channel both forms are the same memory; only strides tell them apart.
+        return result.clone(memory_format=form)
+    return result.contiguous(memory_format=form)
 
 
 def on_arrays(pool: Callable[..., Any], input: torch.Tensor, *args: Any, **named: Any) -> Any:

@@ -269,7 +269,8 @@ def _fractional(
     if n == 2:
         samples = samples.flip(-1)  # torch's are those of the width first
     axes = tuple(range(-n, 0))
-    window = drawn(input, kernel_size, output_size, output_ratio, axes)
+    ratio = output_ratio if output_size is None else None  # not read if there is a size
+    window = drawn(input, kernel_size, output_size, ratio, axes)
     if not return_indices:
         return as_torch_lays(ops.fractional_max_pool(input, samples, *window), input)
     values, indices = ops.fractional_max_pool_with_indices(input, samples, *window, torch.int64)

@@ -125,7 +125,7 @@ def test_torchs_samples(name, dtype):
         x, args, kwargs = sample.input, sample.args, sample.kwargs
         drawn = kwargs.get("_random_samples")
         if drawn is not None and (drawn.min() < 0 or drawn.max() > 1):
-            # torch's own are no samples: with these it reads outside of the tensor.
+            # torch's own test draws normal numbers there, which are no samples.
             with pytest.raises(ValueError, match="samples must lie between 0 and 1"):
                 getattr(F, name)(x, *args, **kwargs)
             continue

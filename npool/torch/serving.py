@@ -3,7 +3,7 @@
 An answer gets what torch's dispatcher hands to torch's kernel: a dense CPU tensor and arguments
 that nobody has checked. It answers in torch's type, memory format and positions, or raises
 `Left` with the reason why the call is left to torch: torch does something else there (another
-dtype, an error), or torch is as fast (`SMALLEST`, `OVERLAP`).
+dtype, an error), or torch is as fast (`WORTH`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -19,14 +19,48 @@ import npool
 from npool.torch.functional.forms import on_arrays
 from npool.torch.tensors import array_in, array_of, is_plain, order_of, tensor_of
 
-__all__ = ["OVERLAP", "SERVED", "SMALLEST", "Left", "Served"]
+__all__ = ["NEVER", "SERVED", "WORTH", "Left", "Served", "Worth"]
 
-#: Elements of an input below which torch's own kernel is done before npool's is reached.
-SMALLEST = 4096
-#: Taps for each element of a channels-last input from which on npool is faster than torch, which
-#: reads whole windows there, but in vectors.
-OVERLAP = {"max": 0.0, "max with positions": 4.0, "avg": 4.0, "max backward": 4.0,
-           "avg backward": 4.0}  # fmt: skip
+
+NEVER = 1 << 62
+
+
+class Worth(NamedTuple):
+    """From where on npool's kernel is faster than torch's, measured (docs/torch.md).
+
+    What torch takes grows with the taps that all windows have together, which it reads one by
+    one, in vectors where the channels lie together. What npool takes does not, but for a start.
+
+    Attributes
+    ----------
+    taps : int
+        Of a contiguous input, for each of torch's threads.
+    last_taps : int
+        Of a channels-last input, for each of torch's threads.
+    last_overlap : int
+        How many windows see each of its elements, at least.
+    large : int
+        Bytes of an input from which on npool is faster whatever its windows: what is written
+        past the caches, and to memory that has been used before.
+    row : int
+        Elements in a row of a contiguous input, at least, where fewer than `last_overlap`
+        windows see each.
+    """
+
+    taps: int
+    last_taps: int
+    last_overlap: int
+    large: int = NEVER
+    row: int = 0
+
+
+WORTH = {
+    "max": Worth(30_000, 250_000, 6),
+    "max with positions": Worth(40_000, 10_000_000, 6),
+    "avg": Worth(40_000, 700_000, 6),
+    "max backward": Worth(NEVER, NEVER, 6, large=1 << 25),
+    "avg backward": Worth(80_000, 1_500_000, 6, large=1 << 25, row=28),
+}
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _ALL = (*_FLOATS, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -70,32 +104,37 @@ def _sizes(value: Any, count: int) -> tuple[int, ...]:
     return entries * count if len(entries) == 1 else entries
 
 
-def _fit(x: torch.Tensor, n: int, dtypes: tuple[torch.dtype, ...], kind: str, taps: Any) -> None:
-    """Leave what torch does otherwise, or as fast; `taps` tells how many an element has."""
-    if x.numel() < SMALLEST:
-        raise Left("small")
+def _fit(
+    x: torch.Tensor, n: int, dtypes: tuple[torch.dtype, ...], kind: str, overlap: float
+) -> None:
+    """Leave what torch does otherwise, or as fast; `overlap` windows see each element."""
+    worth = WORTH[kind]
+    taps = x.numel() * overlap / torch.get_num_threads()
+    if taps < worth.taps and x.nbytes < worth.large:
+        raise Left("small" if worth.taps < NEVER else "torch is as fast")
     if x.dtype not in dtypes:
         raise Left(f"dtype {str(x.dtype).removeprefix('torch.')}")
     if x.ndim not in (n + 1, n + 2):
         raise Left("refused")
     if x.is_contiguous():
+        if x.shape[-1] < worth.row and overlap < worth.last_overlap:
+            raise Left("short rows")
         return
     last = _LAST.get(x.ndim)
     if x.ndim != n + 2 or last is None or not x.is_contiguous(memory_format=last):
         raise Left("memory format")
     if n == 3 and "avg" in kind:
         raise Left("memory format")  # torch's own result is contiguous
-    if taps() < OVERLAP[kind]:
-        raise Left("channels_last, few taps")
+    if kind == "max backward" or (
+        x.nbytes < worth.large and (overlap < worth.last_overlap or taps < worth.last_taps)
+    ):
+        raise Left("channels_last, where torch is as fast")
 
 
-def _per_element(kernel_size: Any, stride: Any, n: int) -> Callable[[], float]:
-    def taps() -> float:
-        kernels = _sizes(kernel_size, n)
-        strides = _sizes(stride, n) if stride else kernels
-        return math.prod(kernels) / max(1, math.prod(strides))
-
-    return taps
+def _overlap(kernel_size: Any, stride: Any, n: int) -> float:
+    kernels = _sizes(kernel_size, n)
+    strides = _sizes(stride, n) if stride else kernels
+    return math.prod(kernels) / max(1, math.prod(strides))
 
 
 def _answered(pool: Callable[..., Any], x: torch.Tensor, *args: Any, **named: Any) -> Any:
@@ -116,7 +155,7 @@ def _max_with_positions(n: int) -> Answer:
         x: torch.Tensor, kernel_size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1,
         ceil_mode: bool = False,
     ) -> Any:  # fmt: skip
-        _fit(x, n, _ALL, "max with positions", _per_element(kernel_size, stride, n))
+        _fit(x, n, _ALL, "max with positions", _overlap(kernel_size, stride, n))
         return _answered(pool, x, kernel_size, stride, padding, dilation, ceil_mode)
 
     return answer
@@ -132,7 +171,7 @@ def _max(n: int) -> Answer:
     ) -> Any:  # fmt: skip
         if not is_plain(x):
             raise Left("differentiated or traced")
-        _fit(x, n, _ALL, "max", _per_element(kernel_size, stride, n))
+        _fit(x, n, _ALL, "max", _overlap(kernel_size, stride, n))
         return _answered(pool, x, kernel_size, stride, padding, dilation, ceil_mode)
 
     return answer
@@ -145,7 +184,7 @@ def _avg(n: int) -> Answer:
         x: torch.Tensor, kernel_size: Any, stride: Any = (), padding: Any = 0,
         ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: Any = None,
     ) -> Any:  # fmt: skip
-        _fit(x, n, _FLOATS, "avg", _per_element(kernel_size, stride, n))
+        _fit(x, n, _FLOATS, "avg", _overlap(kernel_size, stride, n))
         return _answered(
             pool, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
         )
@@ -188,7 +227,7 @@ def _max_backward(n: int) -> Answer:
         grad: torch.Tensor, x: torch.Tensor, kernel_size: Any, stride: Any, padding: Any,
         dilation: Any, ceil_mode: bool, indices: torch.Tensor,
     ) -> torch.Tensor:  # fmt: skip
-        _fit(x, n, _FLOATS, "max backward", _per_element(kernel_size, stride, n))
+        _fit(x, n, _FLOATS, "max backward", _overlap(kernel_size, stride, n))
         window = _window(kernel_size, stride, padding, dilation, ceil_mode, n)
         shape = tuple(x.shape)
         return _gradient(npool.max_pool_backward, grad, x, array_of(indices), shape, **window)
@@ -201,7 +240,7 @@ def _avg_backward(n: int) -> Answer:
         grad: torch.Tensor, x: torch.Tensor, kernel_size: Any, stride: Any, padding: Any,
         ceil_mode: bool, count_include_pad: bool, divisor_override: Any,
     ) -> torch.Tensor:  # fmt: skip
-        _fit(x, n, _FLOATS, "avg backward", _per_element(kernel_size, stride, n))
+        _fit(x, n, _FLOATS, "avg backward", _overlap(kernel_size, stride, n))
         window = _window(kernel_size, stride, padding, 1, ceil_mode, n)
         return _gradient(
             npool.avg_pool_backward, grad, x, tuple(x.shape), count_include_pad=count_include_pad,
@@ -214,12 +253,8 @@ def _avg_backward(n: int) -> Answer:
 # --- bins -----------------------------------------------------------------------------------------
 
 
-def _one_tap() -> float:
-    return 1.0
-
-
 def _bins(n: int, kind: str, x: torch.Tensor, output_size: Any) -> dict[str, Any]:
-    _fit(x, n, _FLOATS, kind, _one_tap)
+    _fit(x, n, _FLOATS, kind, 1.0)
     sizes = _sizes(output_size, n)
     if len(sizes) != n or min(sizes) < 1 or 0 in x.shape[-n - 1 :]:
         raise Left("refused")

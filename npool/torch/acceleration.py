@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from npool.torch.serving import SERVED, Left, Served
+from npool.torch.serving import SERVED, TINY, Left, Served
 
 __all__ = ["Acceleration", "Call", "accelerate"]
 
@@ -181,6 +181,9 @@ def _kernel(served: Served, original: Any) -> Any:
 
     def kernel(keyset: Any, x: torch.Tensor, *args: Any, **named: Any) -> Any:
         try:
+            # A tiny tensor is not looked at any further: torch needs 2 microseconds for it.
+            if x.numel() < TINY and not _reports:
+                return original.call_boxed(keyset, x, *args, **named)
             made = answer(x, *args, **named)
         except Left as left:
             # What torch hands on is counted by the operator that it is handed to.

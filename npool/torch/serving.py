@@ -19,10 +19,12 @@ import npool
 from npool.torch.functional.forms import on_arrays
 from npool.torch.tensors import array_in, array_of, is_plain, order_of, tensor_of
 
-__all__ = ["NEVER", "SERVED", "WORTH", "Left", "Served", "Worth"]
+__all__ = ["NEVER", "SERVED", "TINY", "WORTH", "Left", "Served", "Worth"]
 
 
 NEVER = 1 << 62
+#: Elements of an input below which no window makes up for the way to npool's kernel.
+TINY = 512
 
 
 class Worth(NamedTuple):
@@ -62,6 +64,8 @@ WORTH = {
     "avg backward": Worth(80_000, 1_500_000, 6, large=1 << 25, row=28),
 }
 
+#: The types of torch's own averages in 3-D.
+_WIDE = (torch.float32, torch.float64)
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _ALL = (*_FLOATS, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -108,6 +112,8 @@ def _fit(
     x: torch.Tensor, n: int, dtypes: tuple[torch.dtype, ...], kind: str, overlap: float
 ) -> None:
     """Leave what torch does otherwise, or as fast; `overlap` windows see each element."""
+    if x.numel() < TINY:
+        raise Left("small")
     worth = WORTH[kind]
     taps = x.numel() * overlap / torch.get_num_threads()
     if taps < worth.taps and x.nbytes < worth.large:
@@ -123,7 +129,7 @@ def _fit(
     last = _LAST.get(x.ndim)
     if x.ndim != n + 2 or last is None or not x.is_contiguous(memory_format=last):
         raise Left("memory format")
-    if n == 3 and "avg" in kind:
+    if n == 3 and kind not in ("max", "max with positions"):
         raise Left("memory format")  # torch's own result is contiguous
     if kind == "max backward" or (
         x.nbytes < worth.large and (overlap < worth.last_overlap or taps < worth.last_taps)
@@ -184,7 +190,7 @@ def _avg(n: int) -> Answer:
         x: torch.Tensor, kernel_size: Any, stride: Any = (), padding: Any = 0,
         ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: Any = None,
     ) -> Any:  # fmt: skip
-        _fit(x, n, _FLOATS, "avg", _overlap(kernel_size, stride, n))
+        _fit(x, n, _FLOATS if n == 2 else _WIDE, "avg", _overlap(kernel_size, stride, n))
         return _answered(
             pool, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
         )
@@ -240,7 +246,7 @@ def _avg_backward(n: int) -> Answer:
         grad: torch.Tensor, x: torch.Tensor, kernel_size: Any, stride: Any, padding: Any,
         ceil_mode: bool, count_include_pad: bool, divisor_override: Any,
     ) -> torch.Tensor:  # fmt: skip
-        _fit(x, n, _FLOATS, "avg backward", _overlap(kernel_size, stride, n))
+        _fit(x, n, _FLOATS if n == 2 else _WIDE, "avg backward", _overlap(kernel_size, stride, n))
         window = _window(kernel_size, stride, padding, 1, ceil_mode, n)
         return _gradient(
             npool.avg_pool_backward, grad, x, tuple(x.shape), count_include_pad=count_include_pad,
@@ -254,6 +260,8 @@ def _avg_backward(n: int) -> Answer:
 
 
 def _bins(n: int, kind: str, x: torch.Tensor, output_size: Any) -> dict[str, Any]:
+    if n == 3 and not x.is_contiguous():
+        raise Left("memory format")  # torch's own result is contiguous
     _fit(x, n, _FLOATS, kind, 1.0)
     sizes = _sizes(output_size, n)
     if len(sizes) != n or min(sizes) < 1 or 0 in x.shape[-n - 1 :]:

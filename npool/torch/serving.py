@@ -64,7 +64,7 @@ WORTH = {
     "avg backward": Worth(80_000, 1_500_000, 6, large=1 << 25, row=28),
 }
 
-#: The types of torch's own averages in 3-D.
+#: The types in which torch adds as npool does; of its averages in 3-D the only ones.
 _WIDE = (torch.float32, torch.float64)
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _ALL = (*_FLOATS, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -233,7 +233,9 @@ def _max_backward(n: int) -> Answer:
         grad: torch.Tensor, x: torch.Tensor, kernel_size: Any, stride: Any, padding: Any,
         dilation: Any, ceil_mode: bool, indices: torch.Tensor,
     ) -> torch.Tensor:  # fmt: skip
-        _fit(x, n, _FLOATS, "max backward", _overlap(kernel_size, stride, n))
+        overlap = _overlap(kernel_size, stride, n)
+        # torch adds gradients in the half types themselves: npool's sums would be others.
+        _fit(x, n, _FLOATS if overlap <= 1 else _WIDE, "max backward", overlap)
         window = _window(kernel_size, stride, padding, dilation, ceil_mode, n)
         shape = tuple(x.shape)
         return _gradient(npool.max_pool_backward, grad, x, array_of(indices), shape, **window)
@@ -286,6 +288,8 @@ def _adaptive_avg(n: int) -> Answer:
 
 def _adaptive_max_backward(n: int) -> Answer:
     def answer(grad: torch.Tensor, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        if x.dtype not in _WIDE:
+            raise Left("rounded by torch")  # as above: neighbouring bins share elements
         cut = _bins(n, "max backward", x, tuple(grad.shape[-n:]))
         shape = tuple(x.shape)
         return _gradient(npool.adaptive_max_pool_backward, grad, x, array_of(indices), shape, **cut)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from npool.torch.serving import SERVED, TINY, Left, Served
+from npool.torch.serving import SERVED, TINY, TRACED, Left, Served
 
 __all__ = ["Acceleration", "Call", "accelerate"]
 
@@ -180,19 +180,21 @@ def _kernel(served: Served, original: Any) -> Any:
     answer, name = served.answer, served.name
 
     def kernel(keyset: Any, x: torch.Tensor, *args: Any, **named: Any) -> Any:
-        try:
-            # A tiny tensor is not looked at any further: torch needs 2 microseconds for it.
-            if x.numel() < TINY and not _reports:
-                return original.call_boxed(keyset, x, *args, **named)
-            made = answer(x, *args, **named)
-        except Left as left:
-            # What torch hands on is counted by the operator that it is handed to.
-            if _reports and served.ends and str(left) != "differentiated or traced":
-                _note(name, x, str(left))
-            return original.call_boxed(keyset, x, *args, **named)
-        if _reports:
-            _note(name, x, "")
-        return made
+        # A tiny tensor is not looked at any further: torch needs 2 microseconds for it.
+        reason = "small" if x.numel() < TINY else ""
+        if not reason:
+            try:
+                made = answer(x, *args, **named)
+            except Left as left:
+                reason = str(left)
+        if not reason:
+            if _reports:
+                _note(name, x, "")
+            return made
+        # What torch hands on is counted by the operator that it is handed to.
+        if _reports and served.ends and reason != TRACED:
+            _note(name, x, reason)
+        return original.call_boxed(keyset, x, *args, **named)
 
     return kernel
 

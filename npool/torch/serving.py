@@ -19,7 +19,7 @@ import npool
 from npool.torch.functional.forms import on_arrays
 from npool.torch.tensors import array_in, array_of, is_plain, order_of, tensor_of
 
-__all__ = ["NEVER", "SERVED", "TINY", "WORTH", "Left", "Served", "Worth"]
+__all__ = ["NEVER", "SERVED", "TINY", "TRACED", "WORTH", "Left", "Served", "Worth"]
 
 
 NEVER = 1 << 62
@@ -66,6 +66,8 @@ WORTH = {
 
 #: The types in which torch adds as npool does; of its averages in 3-D the only ones.
 _WIDE = (torch.float32, torch.float64)
+#: Why a call goes on to the operator below it.
+TRACED = "differentiated or traced"
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _ALL = (*_FLOATS, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -176,7 +178,7 @@ def _max(n: int) -> Answer:
         ceil_mode: bool = False,
     ) -> Any:  # fmt: skip
         if not is_plain(x):
-            raise Left("differentiated or traced")
+            raise Left(TRACED)
         _fit(x, n, _ALL, "max", _overlap(kernel_size, stride, n))
         return _answered(pool, x, kernel_size, stride, padding, dilation, ceil_mode)
 

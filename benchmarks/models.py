@@ -161,9 +161,9 @@ def check(model: Model, last: bool = False) -> str:
     want, gradients = _forward(net, x), _step(net, x)
     with accelerate():
         got, others = _forward(net, x), _step(net, x)
-    for name, one, other in (
-        ("the result", want, got), *(("a gradient", *pair) for pair in zip(gradients, others, strict=True)),
-    ):  # fmt: skip
+    pairs = [("the result", want, got)]
+    pairs += [("a gradient", *pair) for pair in zip(gradients, others, strict=True)]
+    for name, one, other in pairs:
         scale = float(one.abs().max()) or 1.0
         if not torch.allclose(one, other, rtol=1e-3, atol=1e-5 * scale):
             return f"{name} is off by {float((one - other).abs().max()):.3g} of {scale:.3g}"

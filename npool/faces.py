@@ -299,11 +299,13 @@ def lp_pool(
     >>> npool.lp_pool(np.array([3.0, -4.0, 6.0, 8.0]), 2, (2,))
     array([ 5., 10.])
     """
+    result: Array
     if type(x) is not ndarray and (adapter := adapter_of(x)) is not None:
-        return adapter.lp_pool(
+        result = adapter.lp_pool(
             x, norm_type, kernel_size, stride, padding, dilation, ceil_mode, axes=axes, out=out
         )
-    result: Array = pool(
+        return result
+    result = pool(
         x, kernel_size, stride, padding, dilation, ceil_mode, reduce=lp(norm_type), axes=axes,
         out=out,
     )  # fmt: skip

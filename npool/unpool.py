@@ -142,9 +142,10 @@ def max_unpool(
     array([3, 0, 4, 0, 0, 9])
     """
     if type(x) is not ndarray and (adapter := adapter_of(x)) is not None:
-        return adapter.max_unpool(
+        unpooled: Array = adapter.max_unpool(
             x, indices, kernel_size, stride, padding, output_size, axes=axes, out=out
         )
+        return unpooled
     x = arrays.checked_input(x)
     check_indices(indices, x.shape)
     picked, shape = unpooled_shape(x.shape, kernel_size, stride, padding, output_size, axes)

@@ -196,9 +196,9 @@ def bins(x: torch.Tensor, output_size: Any, axes: Any) -> tuple[Any, Any]:
     elif isinstance(axes, int):
         axes = (axes,)
     axes = [axis - len(shape) if axis >= 0 else axis for axis in axes]
-    sizes = _each(output_size, len(axes))
+    each = _each(output_size, len(axes))
     return [
-        shape[axis] if size is None else size for size, axis in zip(sizes, axes, strict=True)
+        shape[axis] if size is None else size for size, axis in zip(each, axes, strict=True)
     ], axes
 
 

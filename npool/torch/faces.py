@@ -298,9 +298,9 @@ def fractional_max_pool(
 
 def _name(reducer: Any) -> str:
     """The name under which operators know a reducer."""
-    name = getattr(reducer, "name", None)
+    name = str(getattr(reducer, "name", ""))
     if REDUCERS.get(name) is reducer or (name == "lp" and _power(reducer)):
-        return str(name)
+        return name
     raise RuntimeError(
         f"a reducer of your own ({name!r}) has no gradient and no trace: call it under "
         "torch.no_grad() or on x.detach(), outside torch.compile"

@@ -169,7 +169,7 @@ def _autograd_kernel(op: Any, rule: Derivative, count: int) -> Callable[..., Any
     return kernel
 
 
-def _for_other_levels() -> AbstractContextManager[None]:
+def _for_other_levels() -> AbstractContextManager[Any]:
     """A node's forward runs without gradients, which levels of functorch below it still need."""
     if torch._C._functorch.peek_interpreter_stack() is None:
         return nullcontext()

@@ -37,7 +37,8 @@ def _bfloat16() -> np.dtype[Any]:
         raise TypeError(
             "torch.bfloat16 needs ml_dtypes, which is not installed: pip install 'npool[torch]'"
         ) from None
-    return np.dtype(ml_dtypes.bfloat16)
+    named: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return named
 
 
 def array_dtype(dtype: torch.dtype) -> np.dtype[Any]:

@@ -252,8 +252,9 @@ def _fractional(
     input = cast(input)
     traced = symbolic(input.shape)
     if not traced:
-        window = check_fractional(n, stand_in(input), kernel_size, output_size, output_ratio)
-        kernel_size, output_size = window
+        kernel_size, output_size = check_fractional(
+            n, stand_in(input), kernel_size, output_size, output_ratio
+        )
     if samples is None:
         planes = (1 if input.ndim == n + 1 else input.shape[0], input.shape[-n - 1])
         dtype = input.dtype if input.dtype.is_floating_point else torch.float64

@@ -33,7 +33,12 @@ OPS = {
 EVERY = {"max_pool2d": 23, "max_pool3d": 23, "max_pool1d": 7}
 TOLERANCE = {torch.float16: 1e-3, torch.bfloat16: 1.6e-2, torch.float32: 2e-6, torch.float64: 1e-9}
 CASES = [
-    pytest.param(name, dtype, id=f"{name}-{str(dtype).removeprefix('torch.')}")
+    pytest.param(
+        name,
+        dtype,
+        id=f"{name}-{str(dtype).removeprefix('torch.')}",
+        marks=() if dtype in (torch.float32, torch.int64) else pytest.mark.slow,
+    )
     for name, op in sorted(OPS.items())
     for dtype in sorted(op.dtypes, key=str)
 ]

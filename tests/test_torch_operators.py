@@ -107,6 +107,7 @@ def test_every_operator_has_a_row():
     assert sorted(CALLS) == sorted(OPERATORS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_opcheck(name):
     """Schema, autograd registration, shape function and AOT dispatch, by torch's own checker."""

@@ -1,7 +1,11 @@
-"""``python -m benchmarks``: the board. ``--check`` compares every answer with the oracle."""
+"""``python -m benchmarks``: the board. ``--check`` compares every answer with the oracle.
+
+Whole models are timed by ``python -m benchmarks.models``.
+"""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +17,20 @@ from benchmarks.measure import Row, check, measure
 from benchmarks.peers import installed
 from benchmarks.report import machine, plot, table, write_csv
 from benchmarks.workloads import WORKLOADS
+
+
+def _models_differ(console: Console) -> int:
+    """How many models compute otherwise with npool under torch's operators; 0 without torch."""
+    if find_spec("torch") is None:
+        console.print("torch is not installed: no models compared")
+        return 0
+    from benchmarks.models import MODELS, check
+
+    faults = {model.name: fault for model in MODELS if (fault := check(model))}
+    for name, fault in faults.items():
+        console.print(f"{name}: {fault}")
+    console.print(f"{len(MODELS)} models compared with and without npool")
+    return len(faults)
 
 
 def main(
@@ -41,6 +59,7 @@ def main(
                     console.print(f"{w.name}: {name} {fault}")
                     faults += name == "npool"
         console.print(f"{compared} answers compared with the oracle on {len(chosen)} workloads")
+        faults += _models_differ(console)
         raise typer.Exit(1 if faults else 0)
     console.print(f"{machine()}; " + ", ".join(f"{p.name} {p.version}" for p in peers))
     measured: list[Row] = []

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from numpy.typing import DTypeLike, NDArray
 
 from npool import arrays
 from npool.bins import Targets
+from npool.dispatch import adapter_of
 from npool.geometry import Sizes
 from npool.operation import bins_operation
 from npool.reducers import Reducer
@@ -86,6 +88,11 @@ def adaptive_pool(
     >>> npool.adaptive_pool(np.arange(7), (3,), reduce="sum")
     array([ 3,  9, 15])
     """
+    if type(x) is not ndarray and (adapter := adapter_of(x)) is not None:
+        return adapter.adaptive_pool(
+            x, output_size, reduce=reduce, axes=axes, dtype=dtype, rounding=rounding,
+            return_indices=return_indices, index_dtype=index_dtype, out=out,
+        )  # fmt: skip
     return bins_operation(
         arrays.checked_input(x), output_size, axes, reduce, dtype, rounding, return_indices,
         index_dtype,

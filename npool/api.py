@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from numpy.typing import DTypeLike, NDArray
 
 from npool import arrays
+from npool.dispatch import adapter_of
 from npool.geometry import Padding, Sizes, make_plan
 from npool.operation import operation
 from npool.reducers import Reducer
@@ -103,6 +105,12 @@ def pool(
     array([[4, 4],
            [4, 4]], dtype=uint64)
     """
+    if type(x) is not ndarray and (adapter := adapter_of(x)) is not None:
+        return adapter.pool(
+            x, kernel_size, stride, padding, dilation, ceil_mode, reduce=reduce, axes=axes,
+            dtype=dtype, count_include_pad=count_include_pad, divisor_override=divisor_override,
+            rounding=rounding, return_indices=return_indices, index_dtype=index_dtype, out=out,
+        )  # fmt: skip
     return operation(
         arrays.checked_input(x), kernel_size, stride, padding, dilation, ceil_mode, axes, reduce,
         dtype, count_include_pad, divisor_override, rounding, return_indices, index_dtype,

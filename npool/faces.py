@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from numpy.typing import DTypeLike, NDArray
 
 from npool.api import pool
 from npool.arrays import check_flag
+from npool.dispatch import adapter_of
 from npool.geometry import Padding, Sizes
 from npool.reducers import lp
 
@@ -297,7 +299,13 @@ def lp_pool(
     >>> npool.lp_pool(np.array([3.0, -4.0, 6.0, 8.0]), 2, (2,))
     array([ 5., 10.])
     """
-    result: Array = pool(
+    result: Array
+    if type(x) is not ndarray and (adapter := adapter_of(x)) is not None:
+        result = adapter.lp_pool(
+            x, norm_type, kernel_size, stride, padding, dilation, ceil_mode, axes=axes, out=out
+        )
+        return result
+    result = pool(
         x, kernel_size, stride, padding, dilation, ceil_mode, reduce=lp(norm_type), axes=axes,
         out=out,
     )  # fmt: skip

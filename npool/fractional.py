@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from numpy.typing import DTypeLike, NDArray
 
 from npool import arrays
 from npool.bins import make_drawn_plan
+from npool.dispatch import adapter_of
 from npool.dtypes import is_float, is_half
 from npool.geometry import Plan, Sizes
 from npool.operation import planned_operation
@@ -93,6 +95,11 @@ def fractional_max_pool(
     >>> npool.fractional_max_pool(x, (2,), (3,), samples=np.random.default_rng(1)).shape
     (3,)
     """
+    if type(x) is not ndarray and (adapter := adapter_of(x)) is not None:
+        return adapter.fractional_max_pool(
+            x, kernel_size, output_size, output_ratio, samples=samples, axes=axes,
+            return_indices=return_indices, index_dtype=index_dtype, out=out,
+        )  # fmt: skip
     x = arrays.checked_input(x)
     plan = make_drawn_plan(x.shape, kernel_size, output_size, output_ratio, axes)
     operation = planned_operation(x, plan, "max", None, "half_even", return_indices, index_dtype)

@@ -12,6 +12,7 @@ from functools import lru_cache
 from math import gcd, prod
 from typing import Any, SupportsIndex
 
+from npool.lengths import output_length, same_padding
 from npool.values import integer, is_sequence, sequence, shown
 
 __all__ = [
@@ -340,13 +341,9 @@ def _paddings(
                 f"padding={shown(padding)} is not known: use 'valid', 'same', 'same_lower', an "
                 "integer, one integer an axis, or one (before, after) pair an axis"
             )
-        pads = []
-        for n, k, s, d in zip(sizes, kernels, strides, dilations, strict=True):
-            # ONNX SAME_UPPER and SAME_LOWER, with the dilated window.
-            total = max(0, (-(-n // s) - 1) * s + d * (k - 1) + 1 - n)
-            small, large = total // 2, total - total // 2
-            pads.append((small, large) if padding == "same" else (large, small))
-        return pads
+        lower = padding == "same_lower"
+        each = zip(sizes, kernels, strides, dilations, strict=True)
+        return [same_padding(n, k, s, d, lower) for n, k, s, d in each]
     if padding is None:
         raise TypeError("padding must be an integer, a sequence or a name, got None: use 0")
     if isinstance(padding, int):
@@ -385,12 +382,9 @@ def _window(
     ceil_mode: bool,
 ) -> Window:
     n = shape[axis]
-    extent = dilation * (kernel - 1) + 1
-    out = (n + before + after - extent + (stride - 1 if ceil_mode else 0)) // stride + 1
-    # The last window must start inside the input or the leading padding (torch's rule).
-    if ceil_mode and (out - 1) * stride >= n + before:
-        out -= 1
+    out = output_length(n, kernel, stride, dilation, before, after, ceil_mode)
     if out <= 0:
+        extent = dilation * (kernel - 1) + 1
         raise ValueError(
             f"the window does not fit axis {axis} of the input of shape {shape}: length {n} "
             f"with padding ({before}, {after}) is {n + before + after}, shorter than the "

@@ -8,9 +8,11 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from numpy.typing import NDArray
 
 from npool import arrays
+from npool.dispatch import adapter_of
 from npool.geometry import MAX_ELEMENTS, Sizes, check_lengths, each, frozen, pick_axes
 from npool.layout import memory_order, readable
 from npool.values import shown
@@ -139,6 +141,11 @@ def max_unpool(
     >>> npool.max_unpool(pooled, places, (2,))
     array([3, 0, 4, 0, 0, 9])
     """
+    if type(x) is not ndarray and (adapter := adapter_of(x)) is not None:
+        unpooled: Array = adapter.max_unpool(
+            x, indices, kernel_size, stride, padding, output_size, axes=axes, out=out
+        )
+        return unpooled
     x = arrays.checked_input(x)
     check_indices(indices, x.shape)
     picked, shape = unpooled_shape(x.shape, kernel_size, stride, padding, output_size, axes)

@@ -49,6 +49,7 @@ FRAMEWORKS = ("torch", "jax", "onnx", "onnxruntime", "scipy", "skimage", "cv2", 
 #: The core, from the bottom up: a module may import those that are in lines above its own.
 WORDS = ("npool.values", "npool.scalars")
 RULES = (
+    "npool.lengths",
     "npool.geometry",
     "npool.bins",
     "npool.threads",
@@ -67,7 +68,11 @@ MAY_IMPORT = {
     # Words and rules: they know no engine, and those without numpy no array.
     "npool.values": Room((), why="how values are read and shown"),
     "npool.scalars": Room((), why="the meaning of a reducer, in plain Python"),
-    "npool.geometry": Room(("npool.values",), why="shape rules are integers: no numpy"),
+    "npool.lengths": Room((), why="arithmetic that symbolic lengths obey too"),
+    "npool.dispatch": Room((), why="frameworks are known by name; adapters are imported by it"),
+    "npool.geometry": Room(
+        ("npool.values", "npool.lengths"), why="shape rules are integers: no numpy"
+    ),
     "npool.bins": Room(("npool.values", "npool.geometry"), why="shape rules, too"),
     "npool.threads": Room(("npool.values",), why="a setting; the pool is the engine's"),
     "npool.dtypes": Room(("numpy", "npool.values"), ("ml_dtypes",)),
@@ -79,11 +84,13 @@ MAY_IMPORT = {
     "npool.averages": Room(("numpy", *WORDS, "npool.dtypes", "npool.reducers")),
     # The only way from the API to an engine is inside a call.
     "npool.operation": Room(("numpy", *VALUES), ("npool.cpu.engine",)),
-    "npool.api": Room(("numpy", *VALUES, "npool.operation"), ("npool.cpu.engine",)),
-    "npool.faces": Room(("numpy", *VALUES, "npool.api")),
-    "npool.adaptive": Room(("numpy", *VALUES, "npool.operation")),
-    "npool.fractional": Room(("numpy", *VALUES, "npool.operation")),
-    "npool.unpool": Room(("numpy", *VALUES), ("npool.cpu.unpooling",)),
+    "npool.api": Room(
+        ("numpy", *VALUES, "npool.operation", "npool.dispatch"), ("npool.cpu.engine",)
+    ),
+    "npool.faces": Room(("numpy", *VALUES, "npool.api", "npool.dispatch")),
+    "npool.adaptive": Room(("numpy", *VALUES, "npool.operation", "npool.dispatch")),
+    "npool.fractional": Room(("numpy", *VALUES, "npool.operation", "npool.dispatch")),
+    "npool.unpool": Room(("numpy", *VALUES, "npool.dispatch"), ("npool.cpu.unpooling",)),
     "npool.functional": Room(
         ("numpy", *VALUES, "npool.api", "npool.faces", "npool.adaptive", "npool.fractional",
          "npool.unpool", "npool.functional"),
@@ -126,8 +133,12 @@ MAY_IMPORT = {
          "onnxruntime", "cv2", "scipy", "ml_dtypes", "llvmlite", "numba", "npool.cpu.cache"),
     ),
     "npool.cli.__init__": Room((), ("npool.cli.app",), why="it says what is not installed"),
-    # Leaves: each its framework and the public names.
-    "npool.adapters": Room(("numpy", "npool", "npool.adapters", *FRAMEWORKS)),
+    # Leaves: each its framework, the public names, and the rules that say what a call means.
+    "npool.torch": Room(
+        ("numpy", "torch", "npool", "npool.torch", "npool.functional", "npool.reducers",
+         "npool.operation", *RULES),
+        ("ml_dtypes",), why="an adapter knows the public core, and no engine",
+    ),
 }  # fmt: skip
 
 
@@ -224,8 +235,7 @@ def test_imports_keep_to_the_table():
 
 @pytest.mark.parametrize("room", MAY_IMPORT)
 def test_every_line_of_the_table_is_about_something(room):
-    # `npool.adapters` is a room that is planned.
-    rooms = {room_of(module_name(path)) for path in FILES} | {"npool.adapters"}
+    rooms = {room_of(module_name(path)) for path in FILES}
     assert room in rooms, f"no module falls under {room}: strike it from MAY_IMPORT"
 
 
@@ -239,7 +249,8 @@ def test_every_line_of_the_table_is_about_something(room):
         ("npool.testing.oracle", "npool.geometry", False, "repeat its mistakes"),
         ("npool.testing.rules_values", "npool.reducers", False, "may import only"),
         ("npool.testing.peers", "torch", False, "inside a function"),
-        ("npool.adapters.torch", "npool.cpu.engine", True, "may import only"),
+        ("npool.torch.operators", "npool.cpu.engine", True, "no engine"),
+        ("npool.torch", "npool.api", True, "may import only"),
         ("npool.cli.pool", "npool.cpu.engine", True, "may import only"),
         ("npool.functional.norm", "npool.cpu.engine", True, "may import only"),
     ],
@@ -276,20 +287,8 @@ def test_the_walk_sees_every_way_of_importing(tmp_path, monkeypatch):
 # --- kernels are written once ---------------------------------------------------------------------
 
 #: The loops and the driver; what they are bound to is in binding, instructions and interpreted.
-TEMPLATES = (
-    "lanes",
-    "parts",
-    "folds",
-    "strips",
-    "fetch",
-    "tiles",
-    "planes",
-    "wholes",
-    "bins",
-    "unpool",
-    "spread",
-    "scatter",
-)
+TEMPLATES = ("lanes", "parts", "folds", "pooled", "strips", "fetch", "tiles", "planes", "wholes",
+             "bins", "unpool", "spread", "scatter")  # fmt: skip
 #: Addresses and positions are int64, run-time numbers float64, whatever the array holds.
 OF_THE_ENGINE = {"int64", "float64"}
 
@@ -372,7 +371,8 @@ print([name for name in {HEAVY!r} if name in sys.modules])
 
 # --- __all__ ------------------------------------------------------------------------------------
 
-PACKAGES = ("npool", "npool.functional", "npool.testing", "npool.cli")
+PACKAGES = ("npool", "npool.functional", "npool.testing", "npool.cli", "npool.torch",
+            "npool.torch.functional")  # fmt: skip
 MODULES = sorted(module_name(path) for path in FILES if path.name != "__main__.py")
 
 
@@ -447,7 +447,8 @@ def test_everything_public_has_a_docstring(path):
 
 
 #: Where a user looks: every function and class listed there has the whole of a numpydoc docstring.
-DOCUMENTED = ("npool", "npool.functional", "npool.reducers", "npool.testing")
+DOCUMENTED = ("npool", "npool.functional", "npool.reducers", "npool.testing",
+              "npool.torch.functional")  # fmt: skip
 SECTION = re.compile(r"^([A-Z][A-Za-z ]+)\n-{3,}$", re.MULTILINE)
 #: Classes whose objects are handed out: nobody makes one, so no example does.
 HANDED_OUT = {"Case", "ConformanceReport", "Deviation", "Outcome", "Rule"}

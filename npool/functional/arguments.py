@@ -25,6 +25,7 @@ __all__ = [
     "ArgumentError",
     "Call",
     "Sizes",
+    "check_arguments",
     "check_call",
     "check_divisor",
     "check_flag",
@@ -139,8 +140,34 @@ def check_call(
     TypeError
         An argument has the wrong type.
     """
+    shape = checked_input(input).shape
+    return check_arguments(
+        op, n, shape, kernel_size, stride, padding, dilation, ceil_mode, divisor_override,
+        whole_window=whole_window,
+    )  # fmt: skip
+
+
+def check_arguments(
+    op: str,
+    n: int,
+    shape: tuple[int, ...],
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    divisor_override: SupportsIndex | None = None,
+    *,
+    whole_window: bool = False,
+) -> Call:
+    """:func:`check_call` for an input that is known by its shape alone.
+
+    Raises
+    ------
+    ArgumentError, TypeError
+        As :func:`check_call`.
+    """
     name = f"{op}{n}d"
-    checked_input(input)
     kernels = sizes_of(name, "kernel_size", kernel_size, n)
     # An empty stride is torch's own way to say None.
     strides = sizes_of(name, "stride", stride, n, default=kernels)
@@ -148,7 +175,7 @@ def check_call(
     dilations = sizes_of(name, "dilation", dilation, n)
     ceil_mode = check_flag(name, "ceil_mode", ceil_mode)
     check_divisor(name, divisor_override)
-    return _checked(op, input.shape, kernels, strides, paddings, dilations, ceil_mode, whole_window)
+    return _checked(op, shape, kernels, strides, paddings, dilations, ceil_mode, whole_window)
 
 
 def check_flag(name: str, what: str, value: Any) -> bool:

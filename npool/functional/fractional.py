@@ -15,10 +15,12 @@ from npool.functional.arguments import ArgumentError, Sizes, refused, sizes_of
 from npool.values import is_number, is_sequence, shown
 
 __all__ = [
+    "check_fractional",
     "fractional_max_pool2d",
     "fractional_max_pool2d_with_indices",
     "fractional_max_pool3d",
     "fractional_max_pool3d_with_indices",
+    "ordered_samples",
 ]
 
 
@@ -266,6 +268,20 @@ def _fractional(
     generator: np.random.Generator | None,
 ) -> Any:
     name = f"fractional_max_pool{n}d"
+    kernels, sizes = check_fractional(n, input, kernel_size, output_size, output_ratio)
+    drawn = ordered_samples(n, input, samples, generator)
+    with refused(name):
+        return fractional_max_pool(
+            input, kernels, sizes, samples=drawn, axes=tuple(range(-n, 0)),
+            return_indices=return_indices,
+        )  # fmt: skip
+
+
+def check_fractional(
+    n: int, input: NDArray[Any], kernel_size: Any, output_size: Any, output_ratio: Any
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """kernel_size and the result's lengths with `n` entries each, once found to be torch's."""
+    name = f"fractional_max_pool{n}d"
     shape = checked_input(input).shape
     if output_size is None and output_ratio is None:
         raise ArgumentError(
@@ -292,12 +308,7 @@ def _fractional(
                 f"{name}(): pool {axis} {shown(k)} too large relative to input {axis} {length}: "
                 f"output_size + kernel_size - 1 = {shown(size + k - 1)} must be {bound} that"
             )
-    drawn = _check_samples(name, n, input, samples, generator)
-    with refused(name):
-        return fractional_max_pool(
-            input, kernels, sizes, samples=drawn, axes=tuple(range(-n, 0)),
-            return_indices=return_indices,
-        )  # fmt: skip
+    return kernels, sizes
 
 
 def _exactly(name: str, what: str, value: Any, n: int) -> tuple[int, ...]:
@@ -337,10 +348,11 @@ def _check_shape(name: str, n: int, shape: tuple[int, ...]) -> None:
         )
 
 
-def _check_samples(
-    name: str, n: int, input: NDArray[Any], samples: Any, generator: np.random.Generator | None
+def ordered_samples(
+    n: int, input: NDArray[Any], samples: Any, generator: np.random.Generator | None = None
 ) -> NDArray[Any]:
-    """Samples for each plane, in the order of the axes."""
+    """Samples for each plane, in the order of the axes: those given, or drawn."""
+    name = f"fractional_max_pool{n}d"
     shape, dtype = input.shape, input.dtype.newbyteorder("=")
     planes = (shape[0] if len(shape) == n + 2 else 1, shape[-n - 1])
     if samples is None:

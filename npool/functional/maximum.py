@@ -18,6 +18,7 @@ __all__ = [
     "max_pool2d_with_indices",
     "max_pool3d",
     "max_pool3d_with_indices",
+    "put_beginnings",
 ]
 
 
@@ -359,10 +360,14 @@ def _max(input: NDArray[Any], call: Call, return_indices: bool) -> Any:
 
 def _max_and_positions(input: NDArray[Any], call: Call) -> tuple[NDArray[Any], NDArray[np.int64]]:
     values, indices = call.run(max_pool, input, return_indices=True)
-    if call.plan.has_empty:
-        # npool says -1 where a window has no element, torch where the window begins.
-        np.copyto(indices, _beginnings(call.plan), where=indices < 0)
+    put_beginnings(indices, call.plan)
     return values, indices
+
+
+def put_beginnings(indices: NDArray[Any], plan: Plan) -> None:
+    """Replace -1, by which npool says that a window has no element, by where torch begins it."""
+    if plan.has_empty:
+        np.copyto(indices, _beginnings(plan), where=indices < 0)
 
 
 def _beginnings(plan: Plan) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from npool.functional.arguments import ArgumentError, Sizes, refused, sizes_of
 from npool.unpool import check_indices, place, unpooled_shape
 from npool.values import is_sequence, shown
 
-__all__ = ["max_unpool1d", "max_unpool2d", "max_unpool3d"]
+__all__ = ["check_unpool", "max_unpool1d", "max_unpool2d", "max_unpool3d"]
 
 
 def max_unpool1d(
@@ -205,6 +205,31 @@ def _unpool(
     output_size: Any,
 ) -> NDArray[Any]:
     name = f"max_unpool{n}d"
+    window = check_unpool(n, input, indices, kernel_size, stride, padding, output_size)
+    with refused(name):
+        picked, whole = unpooled_shape(input.shape, *window, tuple(range(-n, 0)))
+        return place(input, indices, picked, whole, 0, None)
+
+
+def check_unpool(
+    n: int,
+    input: NDArray[Any],
+    indices: Any,
+    kernel_size: Sizes,
+    stride: Sizes | None,
+    padding: Sizes,
+    output_size: Any,
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...] | None]:
+    """kernel_size, stride, padding and output_size with `n` entries each, once found to be torch's.
+
+    Of the arrays no element is read.
+
+    Raises
+    ------
+    ArgumentError, TypeError
+        As :func:`max_unpool2d`, but for positions.
+    """
+    name = f"max_unpool{n}d"
     shape = checked_input(input).shape
     kernels = sizes_of(name, "kernel_size", kernel_size, n)
     strides = sizes_of(name, "stride", stride, n, default=kernels)
@@ -226,9 +251,7 @@ def _unpool(
             f"{name}: output_size must contain non-negative spatial dimensions, but got "
             f"{defaults}: give less padding={shown(padding)}"
         )
-    with refused(name):
-        picked, whole = unpooled_shape(shape, kernels, strides, pads, sizes, tuple(range(-n, 0)))
-        return place(input, indices, picked, whole, 0, None)
+    return kernels, strides, pads, sizes
 
 
 def _check_arrays(name: str, n: int, shape: tuple[int, ...], indices: Any) -> None:

@@ -1,0 +1,46 @@
+"""What the functions under torch's names share: autocast, memory formats, the way by arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch._prims_common import suggest_memory_format
+
+from npool.torch.tensors import array_of, tensor_of
+
+__all__ = ["as_torch_lays", "cast", "on_arrays"]
+
+
+def cast(input: torch.Tensor) -> torch.Tensor:
+    """`input` in float32 where autocast has torch's function compute in it.
+
+    These are its 3-D, unpooling and fractional ones; the others keep the type of their input.
+    """
+    if input.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled("cpu"):
+        return input.float()
+    return input
+
+
+def as_torch_lays(result: torch.Tensor, input: torch.Tensor) -> torch.Tensor:
+    """`result`, which lies in memory as `input` does, in the memory format that torch gives it.
+
+    That is channels-last for channels-last input and contiguous for all other: a result of a
+    transposed tensor is laid out anew.
+    """
+    if input.is_contiguous() and (input.ndim < 4 or input.stride(1) != 1):
+        return result
+    form = suggest_memory_format(input)
+    if input.shape[1] == 1 and form is not torch.contiguous_format:
+        # Of one channel both forms are the same memory; only strides tell them apart.
+        return result.clone(memory_format=form)
+    return result.contiguous(memory_format=form)
+
+
+def on_arrays(pool: Callable[..., Any], input: torch.Tensor, *args: Any, **named: Any) -> Any:
+    """Call an array function on the memory of a plain tensor."""
+    made = pool(array_of(input), *args, **named)
+    if isinstance(made, tuple):
+        return tuple([as_torch_lays(tensor_of(array), input) for array in made])
+    return as_torch_lays(tensor_of(made), input)

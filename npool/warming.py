@@ -123,13 +123,20 @@ def _trials(reducer: Any, dtype: np.dtype[Any], rank: int, placed: bool) -> list
     """Calls that `npool.cpu.schedule` sends to one driver each, whatever the rank."""
     small = np.zeros((2,) * rank + (2,), dtype)
     long = np.zeros((2,) * rank + (64,), dtype)
-    pairs, lines = (1,) * (rank - 1) + (2,), (1,) * (rank - 1) + (16,)
+    pairs, fives, nines, lines = ((1,) * (rank - 1) + (n,) for n in (2, 5, 9, 16))
+    padded = (0,) * (rank - 1) + (1,)
     trials = (
         # Planes whose result has their shape: the driver "planes" and its masked loop, for what
         # it serves.
         ("small planes", small, (3,) * rank, 1, 1),
-        # Rows that lie together: "strips".
-        ("rows", long, pairs, pairs, 0),
+        # Rows that lie together: "pooled", of up to four taps and of up to eight, from scratch and
+        # where they lie.
+        ("rows", long, pairs, pairs, padded),
+        ("rows in place", long, pairs, pairs, 0),
+        ("rows of five", long, fives, 1, padded),
+        ("rows of five in place", long, fives, 1, 0),
+        # More taps: "strips".
+        ("rows of nine", long, nines, 1, padded),
         # Windows that are stretches of memory: "wholes", where vectors can be combined.
         ("long windows", long, lines, lines, 0),
         # Elements apart along such a row: "tiles", and the loop that gathers them.

@@ -22,7 +22,7 @@ CHECKED = {"NUMBA_BOUNDSCHECK": "1", "NPOOL_CACHE_DIR": "", "NUMBA_DISABLE_JIT":
 CALLS = """
     import sys, threading
     import numpy as np, npool
-    from npool.cpu import bounds, schedule
+    from npool.cpu import bounds, tiling
 
     row = np.arange(4096, dtype=np.float32)
     planes = np.arange(40 * 49, dtype=np.float32).reshape(40, 7, 7)
@@ -57,7 +57,7 @@ CALLS = """
         return npool.lp_pool(row, 3, (2,)).round(2), wanted.astype(np.float32).round(2)
 
     def streamed():
-        schedule.LARGEST_CACHE = 0  # as if every array were past the caches
+        tiling.LARGEST_CACHE = 0  # as if every array were past the caches
         return npool.max_pool(row.reshape(64, 64), (2, 2)), row.reshape(64, 64)[1::2, 1::2]
 
     def raised(call):

@@ -78,10 +78,10 @@ def check(numbers, streamed=False, modes=("C", "steps back", "rolled"), kinds=ra
     """Each call of each geometry, on arrays at a guard page: the answer of ordinary ones."""
     from test_guard_pages import guarded, layouts
 
-    from npool.cpu import schedule
+    from npool.cpu import tiling
 
     if streamed:
-        schedule.LARGEST_CACHE = 0
+        tiling.LARGEST_CACHE = 0
     checked = 0
     for number in numbers:
         shape, *arguments, axes = GEOMETRIES[number]

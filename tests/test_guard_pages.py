@@ -173,10 +173,10 @@ def check_guarded(reduce, dtype):
 
 RUN = """
     import sys
-    from npool.cpu import schedule
+    from npool.cpu import schedule, tiling
     from test_guard_pages import check_guarded
     if sys.argv[3] == "large":  # as if every array were past the caches
-        schedule.LARGEST_CACHE = schedule.PREFETCHED = 0
+        tiling.LARGEST_CACHE = schedule.PREFETCHED = 0
     check_guarded(sys.argv[1], sys.argv[2])
 """
 SIZES = [

@@ -8,6 +8,8 @@ from fresh_process import check_runs
 
 import npool
 from npool import warming
+from npool.cpu import engine
+from npool.layout import empty_like_order
 from npool.operation import Operation
 
 #: Calls of every kind that `warmup` promises: each driver, layout and rank, on several threads.
@@ -62,7 +64,7 @@ print(ready, events > 0, later, again, other > 0, others > 0)
 @pytest.mark.slow
 def test_nothing_compiles_after_it_nor_in_the_next_process(tmp_path):
     first = check_runs(COUNTED, NPOOL_CACHE_DIR=str(tmp_path)).split()
-    assert int(first[0]) >= 3 + 5 + 1 + 1 + 5, "drivers, loops, masked, gather, loops for positions"
+    assert int(first[0]) >= 6 + 12 + 1 + 8, "drivers, loops, gather, loops for positions"
     assert first[1:] == ["True", "0", "0", "True", "True"]
     second = check_runs(COUNTED, NPOOL_CACHE_DIR=str(tmp_path)).split()
     assert second == [first[0], "False", "0", "0", "True", "False"]
@@ -82,29 +84,26 @@ def test_without_a_compiler_there_is_nothing_to_make_ready():
 
 @pytest.mark.parametrize("rank", range(1, warming.MOST_RANKS + 1))
 @pytest.mark.parametrize("placed", [False, True])
-def test_its_calls_reach_every_driver(rank, placed, monkeypatch):
-    from npool.cpu import engine
-
-    driven, strided = [], []
-    right, schedule = engine.driver, engine.schedule
-
-    def spy(*given):
-        laid = schedule(*given)
-        strided.append(laid.strided)
-        return laid
-
-    monkeypatch.setattr(engine, "driver", lambda name: driven.append(name) or right(name))
-    monkeypatch.setattr(engine, "schedule", spy)
-    engine._prepared.cache_clear()
+def test_its_calls_reach_every_driver(rank, placed):
+    found = []
     for step in warming.steps("float32", rank, "max", placed):
         step.run()
-    assert driven[:5] == ["planes", "strips", "wholes", "tiles", "bins"]
-    assert strided[:4] == [False, False, False, True]
+        x, op = step.x, step.operation
+        out = empty_like_order(op.plan.out_shape, op.order, op.types.result)
+        laid = engine._prepared(op, x.strides, out.strides, x.dtype, out.dtype).laid
+        found.append((laid.driver, laid.loop, laid.strided))
+    small = [("pooled", loop, False) for loop in ("pooled", "direct", "wide_pooled", "wide_direct")]
+    many, gathered, bins = ("strips", "", False), ("tiles", "", True), ("bins", "", False)
+    assert found[:9] == [
+        ("planes", "", False), *small, many, ("wholes", "", False), gathered, bins
+    ]  # fmt: skip
     if placed:
-        # positions are not for "planes" and "wholes"
-        assert driven[6:] == ["strips", "tiles", "tiles", "bins"]
-        assert strided[5:] == [False, False, True]  # those that are no bins
-    assert len(driven) == (10 if placed else 5)
+        # Positions are not for "planes" and "wholes", nor for rows where they lie.
+        small = [("pooled", f"{wide}ordered_pooled", False) for wide in ("", "wide_")]
+        assert found[10:] == [
+            small[0], small[0], small[1], small[1], many, ("tiles", "", False), gathered, bins
+        ]  # fmt: skip
+    assert len(found) == (18 if placed else 9)
 
 
 @pytest.mark.parametrize("name", npool.REDUCERS)
@@ -116,19 +115,19 @@ def test_every_reducer_and_dtype_can_be_asked_for(name):
         ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype for dtype in OPERATIONS[name].dtypes
     ]
     found = warming.steps(types, (1, 2), name, False)
-    assert len(found) == 5 * 2 * len(types)
-    assert len({step.label for step in found}) == 5 * len(types)
+    assert len(found) == 9 * 2 * len(types)
+    assert len({step.label for step in found}) == 9 * len(types)
 
 
 def test_reducers_of_ones_own_and_sequences_of_all_kinds():
     mine = npool.Reducer("mine", lambda a, b: a + b, 0)
     found = warming.steps({np.float32}, range(1, 3), (mine, "max"), False)
-    assert [step.operation.types.reducer.name for step in found] == ["mine"] * 10 + ["max"] * 10
+    assert [step.operation.types.reducer.name for step in found] == ["mine"] * 18 + ["max"] * 18
 
 
 def test_positions_are_for_those_that_have_them():
     found = warming.steps("int8", 2, ("avg", "max"), True)
-    assert [step.operation.index is not None for step in found] == [False] * 10 + [True] * 5
+    assert [step.operation.index is not None for step in found] == [False] * 18 + [True] * 9
 
 
 @pytest.mark.parametrize(

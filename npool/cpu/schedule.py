@@ -13,6 +13,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from npool.cpu import tiling
 from npool.cpu.dimensions import (
     FLAT,
     FUSED,
@@ -29,7 +30,6 @@ from npool.cpu.dimensions import (
 from npool.cpu.tables import COLUMNS, CONSTANTS, DIMS_WIDTH, ENV, HEAD, SPANS, THREAD_ROWS
 from npool.cpu.tiling import (
     CHUNK,
-    LARGEST_CACHE,
     fit_planes,
     fit_strips,
     fit_tiles,
@@ -237,11 +237,8 @@ def schedule(
             fresh = min(column.stride, column.kernel) * (fused // column.kernel)
             values["AHEAD"] = max(1, AHEAD_BYTES // max(1, row_length * itemsize * fresh))
         together = row.out_stride == inner and (inner == 1 or inner_dim.out_stride == 1)
-        if (
-            not placed
-            and together
-            and itemsize * prod(plan.shape) + out_itemsize * prod(plan.out_shape) > LARGEST_CACHE
-        ):
+        moved = itemsize * prod(plan.shape) + out_itemsize * prod(plan.out_shape)
+        if together and not placed and moved > tiling.LARGEST_CACHE:
             values["STREAM_BYTES"] = out_itemsize
             length = PART // itemsize if direct else block * row.tile * inner
             values["LINE_BYTES"] = -(-length * out_itemsize // 8) * 8

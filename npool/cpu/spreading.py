@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npool.cpu import bounds, lanes, schedule, spread
+from npool.cpu import bounds, lanes, spread, tiling
 from npool.cpu.binding import loops
 from npool.cpu.compiling import access, address_of, compiled, copies, instructions, lock
 from npool.cpu.drivers import assembled, element, gatherer
@@ -177,7 +177,7 @@ def _laid(
     together = is_together(dims, tiles, pivot, flat)
     sizes = prod(dim.length for dim in dims) * result.itemsize
     sizes += prod(dim.out for dim in dims) * dtype.itemsize
-    streams = together and sizes > schedule.LARGEST_CACHE
+    streams = together and sizes > tiling.LARGEST_CACHE
     row = dims[-1]
     direct = (
         together

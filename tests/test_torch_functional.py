@@ -429,3 +429,18 @@ def test_the_module_for_all_that_torch_lacks():
         "Pool(reduce='avg', kernel_size=2, stride=1, padding='same', dilation=2, axes=(1, 2), "
         "count_include_pad=False)"
     )
+
+
+@pytest.mark.parametrize("differentiated", [False, True])
+def test_windows_in_the_padding_have_torchs_positions(differentiated):
+    """Dilated past the input, a window sees padding alone: torch says where it begins."""
+    x = torch.rand(2, 1, 5, 5, requires_grad=differentiated)
+    arguments = (x, 2, 1, 1, 6, False, True)
+    got, want = F.max_pool2d(*arguments), theirs("max_pool2d", *arguments)
+    assert torch.isneginf(want[0]).any()
+    assert torch.equal(got[0], want[0])
+    assert torch.equal(got[1], want[1])
+    if differentiated:
+        # Such a window has no element to give its gradient to.
+        (gradient,) = torch.autograd.grad(got[0], x, torch.ones_like(got[0]))
+        assert int(gradient.sum()) == int(torch.isfinite(want[0]).sum())

@@ -152,7 +152,7 @@ def _bind(
     }
 
     def bound(template: Callable[..., Any], **more: Any) -> Any:
-        return bound_in({**space, **more} if more else space, template, name)
+        return _bound_in({**space, **more} if more else space, template, name)
 
     same = bound(parts.same)
     nonzero = bound(parts.nonzero)
@@ -226,7 +226,7 @@ def _bind(
                     "finish_taps": windows.finish_taps(words, most),
                 }
                 for part in (lanes.finish_groups, lanes.write_past, lanes.fold_strip):
-                    more[part.__name__] = bound_in(more, part, name and f"{which}-{name}")
+                    more[part.__name__] = _bound_in(more, part, name and f"{which}-{name}")
             elif which == "scratch_rows":
                 more = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}
             elif which == "masked":
@@ -256,7 +256,7 @@ def _bind(
     )
 
 
-def bound_in(space: dict[str, Any], template: Callable[..., Any], name: str | None) -> Any:
+def _bound_in(space: dict[str, Any], template: Callable[..., Any], name: str | None) -> Any:
     """`template` jitted in a namespace, to be called by what else is compiled in it."""
     function = types.FunctionType(template.__code__, space, template.__name__)
     function.__qualname__ = f"{template.__name__}-{name or PROCESS}"

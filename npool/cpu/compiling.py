@@ -11,16 +11,16 @@ from typing import Any
 from numba import types as nb
 from numba.core import config
 
-from npool.cpu import cache, interpreted
+from npool.cpu import cache, interpreted, interpreted_rows
 
 if config.DISABLE_JIT:
     instructions: Any = interpreted
-    emit: Any = interpreted
+    emit: Any = interpreted_rows
     access: Any = interpreted
-    copies: Any = interpreted
-    vectors: Any = interpreted
-    picks: Any = interpreted
-    windows: Any = interpreted
+    copies: Any = interpreted_rows
+    vectors: Any = interpreted_rows
+    picks: Any = interpreted_rows
+    windows: Any = interpreted_rows
 else:
     from npool.cpu import access, copies, emit, instructions, picks, vectors, windows
 

@@ -48,7 +48,10 @@ class Arithmetic:
 
     def intrinsic(self, name: str, *values: ir.Value) -> ir.Value:
         """A call of an LLVM intrinsic overloaded on the first value's type."""
-        function = self.module.declare_intrinsic(name, [values[0].type])
+        kind = values[0].type
+        function = self.module.declare_intrinsic(
+            name, [kind], ir.FunctionType(kind, [kind] * len(values))
+        )
         return self.builder.call(function, values)
 
     def _binary(self, item: Instruction, whole: str, floating: str) -> None:
@@ -108,8 +111,7 @@ class Arithmetic:
         if {"rz", "rm", "rp", "sat", "ftz", "relu"} & set(item.op) or kind == "bf16":
             raise Unsupported(f"line {item.line}: {'.'.join(item.op)}")
         x, y, z = (self.real(a, kind) for a in item.args[1:])
-        function = self.module.declare_intrinsic("llvm.fma", [x.type])
-        self.put(item.args[0], self.raw(self.builder.call(function, [x, y, z]), kind))
+        self.put(item.args[0], self.raw(self.intrinsic("llvm.fma", x, y, z), kind))
 
     def op_div(self, item: Instruction) -> None:
         self._binary(item, "sdiv" if item.op[-1][0] == "s" else "udiv", "fdiv")

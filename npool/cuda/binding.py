@@ -1,0 +1,210 @@
+"""How a reducer reaches a kernel: the text of `npool.cuda.emit` in a namespace of its words."""
+
+from __future__ import annotations
+
+import linecache
+import types as python_types
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from npool.cuda.emit import kernel_source
+from npool.cuda.forms import Form
+from npool.cuda.toolkit import SIMULATED, Part, cuda
+from npool.dtypes import is_half
+from npool.identities import identity, storage
+from npool.rebinding import rebound
+from npool.reducers import Reducer
+
+if SIMULATED:
+    from npool.cuda import simulated as words
+else:
+    from npool.cuda import words
+
+__all__ = ["Code", "Kinds", "bind"]
+
+_CODE = np.dtype(np.int32)
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """The types of a fold.
+
+    Attributes
+    ----------
+    source, accumulator, result : numpy.dtype
+        Of the elements, the accumulator's parts and the results.
+    place, index : numpy.dtype or None
+        In which positions are kept, and written, where there are any.
+    pairs : bool
+        Whether two half elements, side by side, are handled as one of 32 bits.
+    """
+
+    source: np.dtype[Any]
+    accumulator: np.dtype[Any]
+    result: np.dtype[Any]
+    place: np.dtype[Any] | None = None
+    index: np.dtype[Any] | None = None
+    pairs: bool = False
+
+    def native(self, reducer: Reducer) -> bool:
+        """Whether half types are compared as they are stored."""
+        return reducer.selects and is_half(self.source) and self.place is None
+
+    def held(self, reducer: Reducer) -> tuple[np.dtype[Any], ...]:
+        """The types of an accumulator's parts in memory."""
+        if self.native(reducer):
+            return (np.dtype(np.uint32 if self.pairs else np.uint16),)
+        parts = (storage(self.accumulator),) * reducer.parts
+        return (*parts, self.place) if self.place else parts
+
+    def element(self, reducer: Reducer) -> np.dtype[Any]:
+        """The type of an element in memory."""
+        return self.held(reducer)[0] if self.native(reducer) else storage(self.source)
+
+    def written(self, reducer: Reducer) -> tuple[np.dtype[Any], ...]:
+        """The types of what a last pass writes."""
+        value = self.held(reducer)[0] if self.native(reducer) else storage(self.result)
+        return (value, self.index) if self.index else (value,)
+
+
+@dataclass(frozen=True)
+class Code:
+    """A kernel before it is compiled for an architecture.
+
+    Attributes
+    ----------
+    form : Form
+    kinds : Kinds
+    source : str
+    pointers : tuple of numpy.dtype
+        What each pointer points to.
+    numbers : tuple of (str, numpy.dtype)
+        The arguments after them.
+    """
+
+    form: Form
+    kinds: Kinds
+    reducer: Reducer
+    source: str
+    pointers: tuple[np.dtype[Any], ...]
+    numbers: tuple[tuple[str, np.dtype[Any]], ...]
+
+    def function(self, cc: tuple[int, int] = (0, 0)) -> Any:
+        """The kernel as a Python function, its words bound for an architecture."""
+        name = f"<npool kernel {abs(hash(self.source)):x}>"
+        # Numba and tracebacks look lines up by the file's name.
+        linecache.cache[name] = (len(self.source), None, self.source.splitlines(True), name)
+        space = _space(self, cc)
+        exec(compile(self.source, name, "exec"), space)
+        return space["kernel"]
+
+
+def bind(reducer: Reducer, kinds: Kinds, form: Form) -> Code:
+    """The code of a form for a reducer and its types.
+
+    Raises
+    ------
+    npool.identities.Misfit
+        Where the reducer's identity does not fit its accumulator.
+    """
+    held = kinds.held(reducer)
+    form = replace(form, parts=len(held), params=len(reducer.params))
+    sources = held if form.folded else (kinds.element(reducer),)
+    results = kinds.written(reducer) if form.finishing else held
+    index = np.dtype(np.int64 if form.wide else np.int32)
+    kind = {"i": index, "l": np.dtype(np.int64), "c": _counted(kinds), "f": np.dtype(np.float64)}
+    numbers = tuple((name, kind[letter]) for name, letter in form.numbers())
+    return Code(form, kinds, reducer, kernel_source(form), (*sources, *results), numbers)
+
+
+def _counted(kinds: Kinds) -> np.dtype[Any]:
+    """The type of the count that `finish` is given."""
+    return kinds.accumulator if kinds.accumulator.kind == "f" else np.dtype(np.int64)
+
+
+def _space(code: Code, cc: tuple[int, int]) -> dict[str, Any]:
+    """The namespace of a kernel."""
+    form, kinds, reducer = code.form, code.kinds, code.reducer
+    held, accumulator = kinds.held(reducer), kinds.accumulator
+    floating = accumulator.kind == "f"
+    native, placed = kinds.native(reducer), form.placed
+    parts: dict[Any, Any] = {}
+
+    def part(function: Any) -> Any:
+        """A reducer's function for this architecture, `npool.scalars` bound to instructions."""
+        word = words.VOCABULARY.get(function)
+        if word is not None or not isinstance(function, python_types.FunctionType):
+            return word or function
+        if function not in parts:
+            parts[function] = function  # one that calls itself is Numba's to refuse
+            parts[function] = Part(rebound(function, part), cc)
+        return parts[function]
+
+    def made(text: str, **names: Any) -> Any:
+        space: dict[str, Any] = dict(names)
+        return Part(eval(f"lambda {text}", space), cc)
+
+    same = made("x: x")
+    nonzero = made("x: x != 0")
+    index = np.int64 if form.wide else np.int32
+    space: dict[str, Any] = {
+        "cuda": cuda, "index": words.caster(np.dtype(index)), "long": words.caster(np.dtype("int64")),
+        "select": words.select, "code": words.caster(_CODE), "FIRST": np.int32(0),
+        "SECOND": np.int32(1), "min": words.least, "max": words.most, "quotient": words.quotient,
+        "remainder": words.remainder,
+    }  # fmt: skip
+    for lanes in (2, 4, 8, 16):
+        space[f"load{lanes}"], space[f"store{lanes}"] = words.loader(lanes), words.storer(lanes)
+    if native:
+        end = str(reducer.identity)
+        lanes = 2 if kinds.pairs else 1
+        bits = (0x7C00 if kinds.source.name == "float16" else 0x7F80) | (
+            0x8000 if end == "lowest" else 0
+        )
+        space["combine"] = words.EXTREMES[end, kinds.source.name, lanes]
+        space["lift"] = space["encode"] = space["finish_native"] = same
+        space["finish"] = made("a, count: a")
+        space["IDENTITY0"] = held[0].type(bits * (0x10001 if lanes == 2 else 1))
+        for stem in ("keep0", "held0", "put0"):
+            space[stem] = words.caster(held[0])
+        return space
+    to_float = words.caster(accumulator) if floating else same
+    logical = accumulator.kind == "b"
+    space["cast"] = to_float
+    decode = words.DECODERS.get(kinds.source.name, nonzero if kinds.source.kind == "b" else same)
+    encode = words.ENCODERS.get(kinds.result.name, words.caster(storage(kinds.result)))
+    space["encode"] = made("v: np.uint8(v != 0)", np=np) if kinds.result.kind == "b" else encode
+    space["cast_count"] = words.caster(_counted(kinds))
+    if placed:
+        space["lift"] = made("x: keep(decode(x))", keep=words.caster(accumulator), decode=decode)
+        space["combine"] = part(reducer.positions)
+    else:
+        names = "".join(f", p{k}" for k in range(len(reducer.params)))
+        if reducer.lift:
+            space["lift"] = made(f"x{names}: lift(cast(decode(x)){names})", cast=to_float,
+                                 decode=decode, lift=part(reducer.lift))  # fmt: skip
+        else:
+            space["lift"] = made("x: cast(decode(x))", cast=to_float, decode=decode)
+        space["combine"] = part(reducer.combine)
+    # No finish and one part: the accumulator is the result.
+    space["finish"] = part(reducer.finish) or made("a, count: a")
+    known = identity(reducer, kinds.source, accumulator, list(held), False, placed)
+    for p, (kind, value) in enumerate(zip(held, known, strict=True)):
+        space[f"keep{p}"] = nonzero if logical else words.caster(kind)
+        space[f"held{p}"] = nonzero if logical else words.caster(kind)
+        space[f"put{p}"] = words.caster(kind)
+        space[f"IDENTITY{p}"] = bool(value) if logical else value
+    if placed:
+        assert kinds.place is not None
+        at = kinds.place if form.folded else _CODE
+        none = np.iinfo(at).max
+        space["NO_PLACE"] = space["IDENTITY1"] = at.type(none)
+        space["keep1"] = words.caster(at)
+        out = kinds.index if form.finishing else kinds.place
+        assert out is not None
+        space["put1"] = words.caster(out)
+        nowhere = -1 if form.finishing else np.iinfo(kinds.place).max
+        space["NOWHERE"] = (kinds.place if form.folded else np.dtype(np.int64)).type(nowhere)
+    return space

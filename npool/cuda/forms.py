@@ -1,0 +1,178 @@
+"""What a kernel is specialised for, and the arguments that it takes at run time.
+
+Windows, strides and dilations are part of a form: compiled in, unrolled. Shapes and padding are
+arguments: one kernel serves every image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["Form", "Tap"]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One pooled axis: a window of `kernel` taps, `dilation` apart, every `stride` elements."""
+
+    kernel: int
+    stride: int
+    dilation: int
+
+    @property
+    def extent(self) -> int:
+        """From the first tap to the last, plus one."""
+        return self.dilation * (self.kernel - 1) + 1
+
+
+@dataclass(frozen=True)
+class Form:
+    """The shape of a kernel's code.
+
+    A thread computes `down` outputs along the column axis, `across` along the row axis and
+    `vector` channels, for one plane after another.
+
+    Attributes
+    ----------
+    axes : tuple of Tap
+        The pooled axes, outermost in memory first. The last is the row, the one before it the
+        column; others are deep.
+    outer : tuple of int
+        The dimensions that are walked by a loop, outermost first: the number of a deep axis, or
+        -1 for one that is not pooled.
+    inner : bool
+        Whether unpooled elements (channels) lie inside the row axis.
+    vector, across, down : int
+        See above.
+    load : int
+        Elements of a load along the row; more than 1 only where windows touch without overlap.
+    unit : bool
+        Whether the innermost dimension has stride 1 in source and result.
+    wide : bool
+        Whether offsets within a plane need 64 bits.
+    counted : bool
+        Whether the divisor differs between outputs.
+    include_pad : bool
+        Whether padding counts in it.
+    parts : int
+        Scalars of an accumulator.
+    folded : bool
+        Whether the source holds accumulators of an earlier pass (else elements).
+    adding : bool
+        Whether the result already holds an accumulator to be combined with.
+    finishing : bool
+        Whether results are written (else accumulators).
+    order : tuple of int
+        With positions: the rank of each of `axes` in the caller's order; else empty.
+    """
+
+    axes: tuple[Tap, ...]
+    outer: tuple[int, ...]
+    inner: bool
+    vector: int = 1
+    across: int = 1
+    down: int = 1
+    load: int = 1
+    unit: bool = True
+    wide: bool = False
+    counted: bool = False
+    include_pad: bool = True
+    parts: int = 1
+    folded: bool = False
+    adding: bool = False
+    finishing: bool = True
+    order: tuple[int, ...] = ()
+    params: int = 0
+
+    @property
+    def row(self) -> Tap:
+        """The innermost pooled axis."""
+        return self.axes[-1]
+
+    @property
+    def column(self) -> Tap | None:
+        """The pooled axis before the row, unless a loop walks it."""
+        if len(self.axes) < 2 or len(self.axes) - 2 in self.outer:
+            return None
+        return self.axes[-2]
+
+    @property
+    def deep(self) -> tuple[int, ...]:
+        """The pooled axes that a loop walks."""
+        return tuple(axis for axis in self.outer if axis >= 0)
+
+    @property
+    def placed(self) -> bool:
+        """Whether positions are kept."""
+        return bool(self.order)
+
+    @property
+    def tracking(self) -> bool:
+        """Whether positions are made here (a later pass finds them made)."""
+        return self.placed and not self.folded
+
+    @property
+    def code_bits(self) -> int:
+        """Bits for an axis in the code of a position within a window."""
+        return 30 // len(self.axes)
+
+    @property
+    def in_sequence(self) -> bool:
+        """Whether the taps are visited in the order of their positions."""
+        return self.order == tuple(range(len(self.axes))) and not self.folded
+
+    @property
+    def taps(self) -> int:
+        """Elements of a window."""
+        count = 1
+        for axis in self.axes:
+            count *= axis.kernel
+        return count
+
+    def pointers(self) -> tuple[str, ...]:
+        """Names of the pointer arguments: sources first, then results."""
+        held = self.parts if self.folded else 1
+        sources = tuple(f"s{p}" for p in range(held))
+        if self.finishing:
+            return (*sources, "d0", *(("d1",) if self.placed else ()))
+        return (*sources, *(f"d{p}" for p in range(self.parts)))
+
+    def numbers(self) -> Iterator[tuple[str, str]]:
+        """Names and types of the arguments after the pointers.
+
+        ``i``: 32 bits, or 64 in a wide form; ``l``: 64 bits; ``c``: the type of a count;
+        ``f``: float64.
+        """
+        yield "lanes", "i"
+        if self.inner:
+            yield "channels", "i"
+            if not self.unit:
+                yield from (("ics", "i"), ("ocs", "i"))
+        yield from (("ox", "i"), ("nx", "i"), ("bx", "i"))
+        if self.inner or not self.unit:
+            yield from (("sx", "i"), ("tx", "i"))
+        if self.column:
+            yield from (("oy", "i"), ("ny", "i"), ("by", "i"), ("sy", "i"), ("ty", "i"))
+        for k, axis in enumerate(self.outer):
+            yield from ((f"n{k}", "i"), (f"si{k}", "l"), (f"so{k}", "l"))
+            if len(self.outer) > 1:
+                yield f"step{k}", "i"
+            if axis >= 0:
+                yield from ((f"nz{k}", "i"), (f"bz{k}", "i"))
+            if self.tracking:
+                yield f"ps{k}", "l"
+        if self.tracking:
+            yield "px", "l"
+            if self.column:
+                yield "py", "l"
+        if self.counted and self.include_pad:
+            yield "ax", "i"
+            if self.column:
+                yield "ay", "i"
+            for k, axis in enumerate(self.outer):
+                if axis >= 0:
+                    yield f"az{k}", "i"
+        yield "full", "c"
+        for p in range(self.params):
+            yield f"param{p}", "f"

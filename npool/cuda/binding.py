@@ -12,6 +12,7 @@ import numpy as np
 from npool.cuda.emit import kernel_source
 from npool.cuda.forms import Form
 from npool.cuda.toolkit import SIMULATED, Part, cuda
+from npool.cuda.walks import Walk, walk_source
 from npool.dtypes import is_half
 from npool.identities import identity, storage
 from npool.rebinding import rebound
@@ -84,7 +85,7 @@ class Code:
         The arguments after them.
     """
 
-    form: Form
+    form: Form | Walk
     kinds: Kinds
     reducer: Reducer
     source: str
@@ -101,7 +102,7 @@ class Code:
         return space["kernel"]
 
 
-def bind(reducer: Reducer, kinds: Kinds, form: Form) -> Code:
+def bind(reducer: Reducer, kinds: Kinds, form: Form | Walk) -> Code:
     """The code of a form for a reducer and its types.
 
     Raises
@@ -116,7 +117,8 @@ def bind(reducer: Reducer, kinds: Kinds, form: Form) -> Code:
     index = np.dtype(np.int64 if form.wide else np.int32)
     kind = {"i": index, "l": np.dtype(np.int64), "c": _counted(kinds), "f": np.dtype(np.float64)}
     numbers = tuple((name, kind[letter]) for name, letter in form.numbers())
-    return Code(form, kinds, reducer, kernel_source(form), (*sources, *results), numbers)
+    source = kernel_source(form) if isinstance(form, Form) else walk_source(form)
+    return Code(form, kinds, reducer, source, (*sources, *results), numbers)
 
 
 def _counted(kinds: Kinds) -> np.dtype[Any]:
@@ -164,7 +166,8 @@ def _space(code: Code, cc: tuple[int, int]) -> dict[str, Any]:
             0x8000 if end == "lowest" else 0
         )
         space["combine"] = words.EXTREMES[end, kinds.source.name, lanes]
-        space["lift"] = space["encode"] = space["finish_native"] = same
+        space["lift"] = space["encode"] = same
+        space["cast_count"] = words.caster(_counted(kinds))
         space["finish"] = made("a, count: a")
         space["IDENTITY0"] = held[0].type(bits * (0x10001 if lanes == 2 else 1))
         for stem in ("keep0", "held0", "put0"):
@@ -198,7 +201,9 @@ def _space(code: Code, cc: tuple[int, int]) -> dict[str, Any]:
         space[f"IDENTITY{p}"] = bool(value) if logical else value
     if placed:
         assert kinds.place is not None
-        at = kinds.place if form.folded else _CODE
+        # A form keeps the place within the window, until it writes.
+        coded = isinstance(form, Form) and form.tracking
+        at = _CODE if coded else kinds.place
         none = np.iinfo(at).max
         space["NO_PLACE"] = space["IDENTITY1"] = at.type(none)
         space["keep1"] = words.caster(at)
@@ -206,5 +211,5 @@ def _space(code: Code, cc: tuple[int, int]) -> dict[str, Any]:
         assert out is not None
         space["put1"] = words.caster(out)
         nowhere = -1 if form.finishing else np.iinfo(kinds.place).max
-        space["NOWHERE"] = (kinds.place if form.folded else np.dtype(np.int64)).type(nowhere)
+        space["NOWHERE"] = (np.dtype(np.int64) if coded else kinds.place).type(nowhere)
     return space

@@ -90,7 +90,8 @@ class _Kernel:
             if r:
                 say(f"cy{r} = long(index({r} * sy))")
         if form.tracking:
-            say("origin = long(wx) * px" + (" + long(wy) * py" if form.column else ""))
+            say("origin = long(wx) * px" + (" + long(wy) * py" if form.column else "")
+                + (" + long(c) * pc" if form.inner else ""))  # fmt: skip
 
     def _inside(self) -> str:
         form = self.form

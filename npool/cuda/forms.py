@@ -164,6 +164,8 @@ class Form:
                 yield f"ps{k}", "l"
         if self.tracking:
             yield "px", "l"
+            if self.inner:
+                yield "pc", "l"
             if self.column:
                 yield "py", "l"
         if self.counted and self.include_pad:

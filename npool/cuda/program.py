@@ -15,7 +15,7 @@ from npool.cuda.passes import Passes
 from npool.cuda.steps import Launch, Needs, arrange, numbers_of
 from npool.operation import Operation
 
-__all__ = ["INPUT", "POSITIONS", "RESULT", "Program", "Step", "program"]
+__all__ = ["Build", "INPUT", "POSITIONS", "RESULT", "Program", "Step", "program"]
 
 #: Buffers by number; those of a program's own come after.
 INPUT, RESULT, POSITIONS, OWN = 0, 1, 2, 3
@@ -87,21 +87,26 @@ def program(
     counted = reducer.finish is not None and index is None and not operation.divisor and clipped
     taps = prod(w.kernel for w in plan.windows)
     full = operation.divisor or taps
-    build = _Build(operation, kinds, full)
-    if taps <= TAPS and all(w.kernel <= ALONG for w in plan.windows):
+    build = Build(operation, kinds, full)
+    # A place within a window is a number for each axis, packed into 30 bits.
+    most = 1 << 30 // len(plan.windows) if index else 1 << 62
+    near = all(w.extent + 4 * w.stride < most for w in plan.windows)
+    if near and taps <= TAPS and all(w.kernel <= ALONG for w in plan.windows):
         build.direct(dims, counted, aligned)
     else:
-        Passes(build, operation, kinds).run(dims, aligned)
+        Passes(build, operation, kinds).run(dims, aligned, counted)
     return Program(tuple(build.steps), tuple(build.own))
 
 
-class _Build:
+class Build:
     """Steps and buffers as they come."""
 
     def __init__(self, operation: Operation, kinds: Kinds, full: int) -> None:
         self.operation, self.kinds, self.full = operation, kinds, full
         self.reducer = operation.types.reducer
         self.held = kinds.held(self.reducer)
+        self.input = [(INPUT, 0)]
+        self.results = [(RESULT, 0)] + ([(POSITIONS, 0)] if kinds.index else [])
         self.steps: list[Step] = []
         self.own: list[int] = []
 
@@ -138,8 +143,7 @@ class _Build:
             needs = replace(self.needs(aligned, counted=counted), loaded=(4,), stored=(4,))
         else:
             needs = self.needs(aligned, counted=counted)
-        results = [(RESULT, 0)] + ([(POSITIONS, 0)] if kinds.index else [])
-        self.add(arrange(source, needs), kinds, [(INPUT, 0)], results)
+        self.add(arrange(source, needs), kinds, self.input, self.results)
 
     def add(
         self,

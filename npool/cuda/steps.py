@@ -9,6 +9,7 @@ from typing import Any
 
 from npool.cuda.dims import Dim, joined
 from npool.cuda.forms import Form, Tap
+from npool.cuda.walks import Walk
 from npool.geometry import Window
 
 __all__ = ["Launch", "Needs", "arrange"]
@@ -52,7 +53,7 @@ class Needs:
 class Launch:
     """A form with its numbers (but for `full` and the parameters) and its grid."""
 
-    form: Form
+    form: Form | Walk
     numbers: dict[str, int]
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
@@ -135,6 +136,8 @@ def _vectorised(
         return form
     loaded, stored = max(needs.loaded), max(needs.stored)
     if inner is not None:
+        if needs.placed and dims[inner].place:
+            return form  # neighbours of one thread have different positions
         others = [dim for i, dim in enumerate(dims) if i != inner]
         for lanes in (16, 8, 4, 2):
             if (
@@ -204,7 +207,7 @@ def _launch(
                "bx": x.window.before, "sx": x.src, "tx": x.dst, "px": x.place,
                "ax": x.size + x.window.after}  # fmt: skip
     if inner is not None:
-        numbers |= {"ics": dims[inner].src, "ocs": dims[inner].dst}
+        numbers |= {"ics": dims[inner].src, "ocs": dims[inner].dst, "pc": dims[inner].place}
     lines = 1
     if column is not None:
         y = dims[column]

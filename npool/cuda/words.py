@@ -106,9 +106,8 @@ def absolute(typingctx: Any, a: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value = args[0]
         if isinstance(kind, types.Float):
-            return builder.call(
-                builder.module.declare_intrinsic("llvm.fabs", [value.type]), [value]
-            )
+            name, letter = ("f32", "f") if kind == types.float32 else ("f64", "d")
+            return _assembly(builder, f"abs.{name} $0, $1;", value.type, letter, value)
         if not getattr(kind, "signed", False):
             return value
         negative = builder.icmp_signed("<", value, ir.Constant(value.type, 0))
@@ -160,7 +159,21 @@ def sqrt(typingctx: Any, a: Any) -> Any:
     return kind(a), codegen
 
 
-#: What each word of `npool.scalars` is compiled to; the last three by CUDA's own libdevice.
+@intrinsic
+def power(typingctx: Any, a: Any, b: Any) -> Any:
+    """``a**b`` by CUDA's libdevice, in the type of `a`: a float32 stays one."""
+    kind = a if isinstance(a, types.Float) else types.float64
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        values = [
+            context.cast(builder, v, t, kind) for v, t in zip(args, signature.args, strict=True)
+        ]
+        return context.get_function(math.pow, kind(kind, kind))(builder, values)
+
+    return kind(a, b), codegen
+
+
+#: What each word of `npool.scalars` is compiled to.
 VOCABULARY: dict[Any, Any] = {
     scalars.maximum: maximum,
     scalars.minimum: minimum,
@@ -171,7 +184,7 @@ VOCABULARY: dict[Any, Any] = {
     scalars.sqrt: sqrt,
     scalars.exp: math.exp,
     scalars.log: math.log,
-    scalars.power: math.pow,
+    scalars.power: power,
 }
 
 

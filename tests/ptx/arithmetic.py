@@ -404,6 +404,18 @@ class Arithmetic:
         down = b.ashr if kind[0] == "s" else b.lshr
         self.put(item.args[0], down(up, ir.Constant(held.type, width - length)))
 
+    def op_bfi(self, item: Instruction) -> None:
+        kind, b = item.op[-1], self.builder
+        if not re.fullmatch(r"\d+", item.args[3] + item.args[4]):
+            raise Unsupported(f"line {item.line}: bfi of a run-time field")
+        at, length = int(item.args[3]), int(item.args[4])
+        x, y = self.value(item.args[1], kind), self.value(item.args[2], kind)
+        width = 8 * WIDTH[kind]
+        mask = ((1 << min(length, width)) - 1 << at) & ((1 << width) - 1)
+        field = b.and_(b.shl(x, ir.Constant(x.type, at)), ir.Constant(x.type, mask))
+        rest = b.and_(y, ir.Constant(x.type, ~mask & (1 << width) - 1))
+        self.put(item.args[0], b.or_(field, rest))
+
     def op_lop3(self, item: Instruction) -> None:
         b, table = self.builder, int(item.args[4], 0)
         x, y, z = (self.value(a, "b32") for a in item.args[1:4])

@@ -27,34 +27,34 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def checked_input(x: Any) -> Array:
-    """`x` if it is a plain array of a supported dtype, else a TypeError."""
+def checked_input(x: Any, name: str = "x") -> Array:
+    """`x` if it is a plain array of a supported dtype, else a TypeError; `name` for messages."""
     kind = type(x)
     if kind is not np.ndarray and kind is not np.memmap:
         if isinstance(x, np.ndarray):
             raise TypeError(
-                f"x is a {kind.__module__}.{kind.__qualname__}, whose meaning pooling would lose "
-                "(a mask, units, matrix rules): pass a plain array, such as numpy.asarray(x) or "
-                "x.filled(value)"
+                f"{name} is a {kind.__module__}.{kind.__qualname__}, whose meaning pooling would "
+                f"lose (a mask, units, matrix rules): pass a plain array, such as "
+                f"numpy.asarray({name}) or {name}.filled(value)"
             )
-        hint = "numpy.asarray(x)"
+        hint = f"numpy.asarray({name})"
         if kind.__module__.partition(".")[0] == "torch":
-            hint = "x.numpy()"
+            hint = f"{name}.numpy()"
         raise TypeError(
-            f"x must be a numpy.ndarray, got {kind.__module__}.{kind.__qualname__}: pass {hint}"
+            f"{name} must be a numpy.ndarray, got {kind.__module__}.{kind.__qualname__}: pass {hint}"
         )
-    check_dtype(x.dtype, "x")
+    check_dtype(x.dtype, name)
     array: Array = x
     return array
 
 
-def checked_shape(shape: Any) -> tuple[int, ...]:
-    """`shape` as non-negative Python integers."""
-    sizes = tuple(integer(n, "shape") for n in sequence(shape, "shape"))
+def checked_shape(shape: Any, name: str = "shape") -> tuple[int, ...]:
+    """`shape` as non-negative Python integers; `name` for messages."""
+    sizes = tuple(integer(n, name) for n in sequence(shape, name))
     if any(n < 0 for n in sizes):
-        raise ValueError(f"shape={shown(sizes)} has a negative length")
+        raise ValueError(f"{name}={shown(sizes)} has a negative length")
     if prod(sizes) > 2**62:
-        raise ValueError(f"shape={shown(sizes)} has more than 2**62 elements")
+        raise ValueError(f"{name}={shown(sizes)} has more than 2**62 elements")
     return sizes
 
 

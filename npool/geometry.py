@@ -14,7 +14,10 @@ from typing import Any, SupportsIndex
 
 from npool.values import integer, is_sequence, sequence, shown
 
-__all__ = ["LIMIT", "Padding", "Plan", "Sizes", "Window", "make_plan", "plain"]
+__all__ = [
+    "LIMIT", "MAX_ELEMENTS", "Padding", "Plan", "Sizes", "Window", "check_lengths", "each",
+    "frozen", "make_plan", "pick_axes", "plain",
+]  # fmt: skip
 
 #: Largest kernel size, stride, dilation or padding. Far past any real window, and small
 #: enough that every position in an engine (size * stride + kernel * dilation) fits 64 bits.
@@ -158,11 +161,11 @@ def make_plan(
         and plain(axes)
         and type(ceil_mode) is bool
     ):
-        kernel_size = _frozen(kernel_size, "kernel_size")
-        stride = None if stride is None else _frozen(stride, "stride")
-        padding = _frozen(padding, "padding", nested=True)
-        dilation = _frozen(dilation, "dilation")
-        axes = None if axes is None else _frozen(axes, "axes")
+        kernel_size = frozen(kernel_size, "kernel_size")
+        stride = None if stride is None else frozen(stride, "stride")
+        padding = frozen(padding, "padding", nested=True)
+        dilation = frozen(dilation, "dilation")
+        axes = None if axes is None else frozen(axes, "axes")
         # numpy.bool is told by its name: this file imports nothing.
         if type(ceil_mode).__name__ not in ("bool", "bool_"):
             raise TypeError(
@@ -187,7 +190,7 @@ def plain(value: Any) -> bool:
     return True
 
 
-def _frozen(value: Any, name: str, nested: bool = False) -> Any:
+def frozen(value: Any, name: str, nested: bool = False) -> Any:
     """`value` as plain ints and tuples."""
     if isinstance(value, str):
         return value
@@ -199,7 +202,7 @@ def _frozen(value: Any, name: str, nested: bool = False) -> Any:
         return integer(value, name)
     entries = sequence(value, name)
     if nested:
-        return tuple(_frozen(e, name) if is_sequence(e) else integer(e, name) for e in entries)
+        return tuple(frozen(e, name) if is_sequence(e) else integer(e, name) for e in entries)
     return tuple(integer(e, name) for e in entries)
 
 
@@ -213,16 +216,12 @@ def _plan(
     ceil_mode: bool,
     axes: Any,
 ) -> Plan:
-    axes, kernels = _axes_and_kernels(shape, kernel_size, axes)
+    axes = pick_axes(shape, kernel_size, axes, "kernel_size", "max_pool2d")
     count = len(axes)
-    strides = kernels if stride is None else _each(stride, "stride", count, 1)
-    dilations = _each(dilation, "dilation", count, 1)
-    for axis in axes:
-        if shape[axis] == 0:
-            raise ValueError(
-                f"axis {axis} of the input of shape {shape} has length 0 and cannot be pooled: "
-                "a pooled axis needs at least one element (other axes may be empty)"
-            )
+    kernels = each(kernel_size, "kernel_size", count, 1)
+    strides = kernels if stride is None else each(stride, "stride", count, 1)
+    dilations = each(dilation, "dilation", count, 1)
+    check_lengths(shape, axes)
     pads = _paddings(padding, [shape[a] for a in axes], kernels, strides, dilations)
     windows = tuple(
         _window(shape, axis, k, s, d, before, after, ceil_mode)
@@ -245,28 +244,30 @@ def _plan(
     return Plan(tuple(shape), axes, windows, tuple(out))
 
 
-def _axes_and_kernels(
-    shape: tuple[int, ...], kernel_size: Any, axes: Any
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def pick_axes(
+    shape: tuple[int, ...], value: Any, axes: Any, name: str, kin: str
+) -> tuple[int, ...]:
+    """The axes to pool, from 0 on: those named by `axes`, or as many as `value` has entries.
+
+    `name` is what the caller calls `value`; `kin` an example of the functions that take an int.
+    """
     ndim = len(shape)
-    if isinstance(kernel_size, str) or kernel_size is None:
-        raise TypeError(
-            f"kernel_size must be an integer or a sequence of integers, got {shown(kernel_size)}"
-        )
+    if isinstance(value, str) or value is None:
+        raise TypeError(f"{name} must be an integer or a sequence of integers, got {shown(value)}")
     if axes is None:
-        if isinstance(kernel_size, int):
+        if isinstance(value, int):
             raise ValueError(
-                f"kernel_size={shown(kernel_size)} does not say which axes of the input of shape "
+                f"{name}={shown(value)} does not say which axes of the input of shape "
                 f"{shape} to pool: give one entry for each of the last axes, such as "
-                f"kernel_size=({shown(kernel_size)}, {shown(kernel_size)}); or name the axes, such "
-                "as axes=(-2, -1); or call npool.functional.max_pool2d and its kin"
+                f"{name}=({shown(value)}, {shown(value)}); or name the axes, such "
+                f"as axes=(-2, -1); or call npool.functional.{kin} and its kin"
             )
-        if len(kernel_size) > ndim:
+        if len(value) > ndim:
             raise ValueError(
-                f"kernel_size={shown(kernel_size)} pools the last {len(kernel_size)} axes, but the "
+                f"{name}={shown(value)} pools the last {len(value)} axes, but the "
                 f"input of shape {shape} has {ndim}: give at most {ndim} entries"
             )
-        picked = tuple(range(ndim - len(kernel_size), ndim))
+        picked = tuple(range(ndim - len(value), ndim))
     else:
         if isinstance(axes, str):
             raise TypeError(f"axes must be an integer or a sequence of integers, got {shown(axes)}")
@@ -283,12 +284,23 @@ def _axes_and_kernels(
         if len(set(picked)) < len(picked):
             raise ValueError(f"axes={shown(axes)} names an axis twice: name each axis once")
     if not picked:
-        what = "kernel_size=()" if axes is None else "axes=()"
+        what = f"{name}=()" if axes is None else "axes=()"
         raise ValueError(f"{what} pools no axis: name at least one")
-    return picked, _each(kernel_size, "kernel_size", len(picked), 1)
+    return picked
 
 
-def _each(value: Any, name: str, count: int, least: int) -> tuple[int, ...]:
+def check_lengths(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
+    """Refuse a pooled axis without elements."""
+    for axis in axes:
+        if shape[axis] == 0:
+            raise ValueError(
+                f"axis {axis} of the input of shape {shape} has length 0 and cannot be pooled: "
+                "a pooled axis needs at least one element (other axes may be empty)"
+            )
+
+
+def each(value: Any, name: str, count: int, least: int) -> tuple[int, ...]:
+    """`value` as `count` integers from `least` to `LIMIT`."""
     if isinstance(value, str) or value is None:
         raise TypeError(f"{name} must be an integer or a sequence of integers, got {shown(value)}")
     entries = (value,) * count if isinstance(value, int) else value

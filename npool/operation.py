@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from npool import arrays
 from npool.averages import ROUNDINGS, average
+from npool.bins import Targets, make_bins_plan
 from npool.dtypes import (
     accumulator_dtype,
     check_dtype,
@@ -27,7 +28,14 @@ from npool.layout import memory_order, readable
 from npool.reducers import REDUCERS, Reducer
 from npool.values import integer, shown
 
-__all__ = ["Operation", "Types", "operation"]
+__all__ = [
+    "Operation",
+    "Types",
+    "bins_operation",
+    "checked_divisor",
+    "operation",
+    "planned_operation",
+]
 
 Array = NDArray[Any]
 _INDEX_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))
@@ -52,8 +60,11 @@ class Operation:
     index: np.dtype[Any] | None
     order: tuple[int, ...]
 
-    def apply(self, x: Array, out: Any) -> Any:
-        """Pool `x` into `out`, or into a new array in the memory order of `x`."""
+    def apply(self, x: Array, out: Any, starts: tuple[Array, ...] | None = None) -> Any:
+        """Pool `x` into `out`, or into a new array in the memory order of `x`.
+
+        `starts` says where windows drawn at random begin (`npool.cpu.engine.fold`).
+        """
         results = arrays.results(
             x, self.plan.out_shape, self.order, self.types.result, self.index, out
         )
@@ -63,7 +74,7 @@ class Operation:
             if self.types.result.kind == "c" and source.dtype.kind != "c":
                 targets[0].imag = 0
                 targets = (targets[0].real, *targets[1:])
-            _engine().fold(source, targets, self)
+            _engine().fold(source, targets, self, starts)
         return results.delivered()
 
 
@@ -132,6 +143,61 @@ def operation(
         x, make_plan(x.shape, kernel_size, stride, padding, dilation, ceil_mode, axes), reduce,
         dtype, count_include_pad, divisor_override, rounding, return_indices, index_dtype,
     )  # fmt: skip
+    return _kept(key, made)
+
+
+def bins_operation(
+    x: Array,
+    output_size: Targets,
+    axes: Sizes | None,
+    reduce: str | Reducer,
+    dtype: DTypeLike | None,
+    rounding: str,
+    return_indices: bool,
+    index_dtype: DTypeLike,
+) -> Operation:
+    """Check a call of :func:`npool.adaptive_pool` and return what it means.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For whatever the semantics refuse, in words.
+    """
+    # The plan is cached under what was asked for, and is the same object for the same call.
+    plan = make_bins_plan(x.shape, output_size, axes)
+    return planned_operation(x, plan, reduce, dtype, rounding, return_indices, index_dtype)
+
+
+def planned_operation(
+    x: Array,
+    plan: Plan,
+    reduce: str | Reducer,
+    dtype: DTypeLike | None,
+    rounding: str,
+    return_indices: bool,
+    index_dtype: DTypeLike,
+) -> Operation:
+    """What a call whose windows lie inside the input means, given its plan."""
+    key = None
+    if (
+        type(return_indices) is bool and type(rounding) is str
+        and (dtype is None or isinstance(dtype, (type, np.dtype)))
+        and isinstance(index_dtype, (type, np.dtype))
+    ):  # fmt: skip
+        key = (plan, x.strides, x.dtype, reduce, dtype, rounding, return_indices, index_dtype)
+        try:
+            found = _operations.get(key)
+        except TypeError:  # an unhashable `reduce`, refused below
+            key, found = None, None
+        if found is not None:
+            return found
+    made = _checked(
+        x, plan, reduce, dtype, None, None, rounding, return_indices, index_dtype
+    )
+    return _kept(key, made)
+
+
+def _kept(key: Any, made: Operation) -> Operation:
     if key is not None:
         if len(_operations) >= 4096:
             _operations.clear()
@@ -260,14 +326,23 @@ def _divisor(
         include_pad = reducer.counts_padding
     else:
         include_pad = arrays.check_flag("count_include_pad", count_include_pad)
+    return include_pad, _override(divisor_override)
+
+
+def checked_divisor(count_include_pad: Any, divisor_override: Any) -> tuple[bool, int]:
+    """What an average divides by: whether padding counts, and the caller's own divisor or 0."""
+    return arrays.check_flag("count_include_pad", count_include_pad), _override(divisor_override)
+
+
+def _override(divisor_override: Any) -> int:
     if divisor_override is None:
-        return include_pad, 0
+        return 0
     divisor = integer(divisor_override, "divisor_override")
     if divisor == 0:
         raise ValueError("divisor_override=0 would divide by zero: use another integer, or None")
     if abs(divisor) > 2**62:
         raise ValueError(f"divisor_override={shown(divisor)} is past the largest allowed, 2**62")
-    return include_pad, divisor
+    return divisor
 
 
 def _check_empty_windows(plan: Plan, types: Types, include_pad: bool, divisor: int) -> None:

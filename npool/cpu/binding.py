@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.core import config
 
-from npool.cpu import lanes, parts
+from npool.cpu import lanes, parts, tables
 from npool.cpu.compiling import (
     access,
     address_of,
@@ -30,6 +30,7 @@ from npool.cpu.compiling import (
     emit,
     instructions,
     lock,
+    picks,
     vectors,
 )
 from npool.cpu.digest import PROCESS, digest, mark
@@ -58,6 +59,9 @@ class Loops(NamedTuple):
     masked: Callable[[], int]
     #: That of `npool.cpu.lanes.whole`, or None where vectors cannot be combined.
     whole: Callable[[], int] | None
+    #: Those of `npool.cpu.lanes.picks` and `store_each`.
+    picks: Callable[[], int]
+    store_each: Callable[[], int]
 
 
 _loops: dict[Any, Loops] = {}
@@ -198,6 +202,19 @@ def _bind(
             more = {**space, "masked_row": emit.masked_row(words)}
             return address_of(compiled(lanes.masked, more, name))
 
+    @memoised
+    def picked() -> int:
+        with lock:
+            more = {**space, "pick_row": picks.pick_row(words), **tables.CONSTANTS}
+            more["bin_at"] = access.table(len(tables.SPANS))[0]
+            return address_of(compiled(lanes.picks, more, name))
+
+    @memoised
+    def store_each() -> int:
+        with lock:
+            more = {**space, "finish_each": picks.finish_each(words)}
+            return address_of(compiled(lanes.store_each, more, name))
+
     # Vectors are combined by the words that there are instructions for.
     plain = reducer.lift is None and not placed and held == [words.source] and dtype.kind in "if"
     vector = vectors.WIDE.get(reducer.combine)
@@ -227,6 +244,8 @@ def _bind(
         and not is_half(dtype),
         masked,
         whole if combinable else None,
+        picked,
+        store_each,
     )
 
 

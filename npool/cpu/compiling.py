@@ -19,12 +19,13 @@ if config.DISABLE_JIT:
     access: Any = interpreted
     copies: Any = interpreted
     vectors: Any = interpreted
+    picks: Any = interpreted
 else:
-    from npool.cpu import access, copies, emit, instructions, vectors
+    from npool.cpu import access, copies, emit, instructions, picks, vectors
 
 __all__ = [
     "WORD", "access", "address_of", "arguments", "compiled", "copies", "emit", "instructions",
-    "keep", "kernels", "lock", "vectors",
+    "keep", "kernels", "lock", "picks", "vectors",
 ]  # fmt: skip
 
 #: One thread compiles at a time.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from npool.geometry import Plan
+from npool.geometry import Plan, Window
 
 __all__ = [
     "FLAT",
@@ -43,6 +43,8 @@ class Dim:
     mode: int = PLAIN
     tile: int = 1
     runs: tuple[tuple[int, int], ...] = ()
+    #: The geometry of a pooled axis, for engines that ask it for more than the numbers above.
+    window: Window | None = None
 
     @property
     def span(self) -> int:
@@ -107,6 +109,7 @@ def dimensions(
                     place=places[axis],
                     pooled=True,
                     runs=w.runs(include_pad) if counted else (),
+                    window=w,
                     **strides,
                 )
             )

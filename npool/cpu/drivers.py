@@ -11,6 +11,7 @@ from numba import types as nb
 from numba.core import config
 
 from npool.cpu import (
+    bins,
     bounds,
     cache,
     fetch,
@@ -38,11 +39,11 @@ from npool.cpu.compiling import (
 if bounds.CHECKED:
     from npool.cpu import checked
 
-__all__ = ["driver", "gatherer"]
+__all__ = ["assembled", "driver", "element", "gatherer"]
 
 _SHARED = (folds.begin, folds.stopped, folds.swap, folds.fold_rows, folds.shifted, folds.flat_fold)
 _TILES = (
-    *_SHARED, tiles.advance, fetch.locate, fetch.fold_source, fetch.fetch_block, fetch.fetch_tile,
+    *_SHARED, folds.fold_segments, tiles.advance, fetch.locate, fetch.fold_source, fetch.fetch_block, fetch.fetch_tile,
     tiles.reduce_tile, tiles.run_of, tiles.store_tile, tiles.tiles,
 )  # fmt: skip
 _STRIPS = (
@@ -56,12 +57,43 @@ _DRIVERS = {
     "strips": _STRIPS,
     "planes": (folds.begin, folds.stopped, folds.swap, planes.planes),
     "wholes": (folds.begin, folds.stopped, wholes.wholes),
+    "bins": (
+        folds.begin, folds.stopped, folds.swap, folds.fold_rows, folds.fold_segments,
+        tiles.advance, fetch.fold_source, bins.bin_of, bins.bins_fetch, bins.bins_cut,
+        bins.bins_store,
+        bins.bins_task, bins.bins,
+    ),
 }
 
 
 @memoised
 def driver(name: str) -> Any:
     """The compiled driver of that name."""
+    calls = {
+        "call_rows": lanes.rows, "call_fill": lanes.fill, "call_store": lanes.store,
+        "call_split": lanes.split, "call_gather": lanes.gather, "call_masked": lanes.masked,
+        "call_whole": lanes.whole, "call_picks": lanes.picks, "call_store_each": lanes.store_each,
+    }  # fmt: skip
+    widths = (
+        ("dim", "", tables.DIMS_WIDTH),
+        ("span", "", len(tables.SPANS)),
+        ("work_of", "set_work", tables.CONSTANTS["WORK_SIZE"]),
+        ("listed", "set_list", tables.CONSTANTS["CHUNK"]),
+    )
+    return assembled(_DRIVERS[name], tables.CONSTANTS, widths, calls)
+
+
+def assembled(
+    templates: tuple[Any, ...],
+    constants: dict[str, int],
+    widths: tuple[tuple[str, str, int], ...],
+    calls: dict[str, Any],
+) -> Any:
+    """A driver, the last of `templates`, compiled along with those it calls.
+
+    `constants` are known to them by name; `widths` names the words that read and write a table,
+    and its columns; `calls` the words that call a loop, and its template.
+    """
     with lock:
         space: dict[str, Any] = {
             "__name__": lanes.__name__,
@@ -70,22 +102,13 @@ def driver(name: str) -> Any:
             "prefetch": access.prefetch,
             "stream": checked.stream if bounds.CHECKED else access.stream,
             "fence": access.fence,
-            **tables.CONSTANTS,
+            **constants,
         }
-        for read, write, width in (
-            ("dim", "", tables.DIMS_WIDTH),
-            ("span", "", len(tables.SPANS)),
-            ("work_of", "set_work", tables.CONSTANTS["WORK_SIZE"]),
-            ("listed", "set_list", tables.CONSTANTS["CHUNK"]),
-        ):
+        for read, write, width in widths:
             space[read], space[write] = access.table(width)
-        for caller, template in (
-            ("call_rows", lanes.rows), ("call_fill", lanes.fill),
-            ("call_store", lanes.store), ("call_split", lanes.split), ("call_gather", lanes.gather),
-            ("call_masked", lanes.masked), ("call_whole", lanes.whole),
-        ):  # fmt: skip
+        for caller, template in calls.items():
             space[caller] = access.caller(arguments(template))
-        *parts_of, whole = _DRIVERS[name]
+        *parts_of, whole = templates
         for part in parts_of:
             function = types.FunctionType(part.__code__, space, part.__name__)
             space[part.__name__] = instructions.jit(function)
@@ -100,6 +123,18 @@ def driver(name: str) -> Any:
         return dispatcher
 
 
+def element(dtype: np.dtype[Any], name: str) -> Any:
+    """``element(at, 1)[0]``: what is at an address, to be read or written, in a loop `name`."""
+    space = {
+        "__name__": lanes.__name__,
+        "view": checked.view if bounds.CHECKED else instructions.view,
+        "SOURCE": dtype,
+    }
+    cut = types.FunctionType(parts.cut_line.__code__, space, "cut_line")
+    cut.__qualname__ = f"cut_line-{name}"  # the linker knows it by name (npool.cpu.binding)
+    return instructions.jit(cut)
+
+
 @memoised
 def gatherer(itemsize: int) -> int:
     """Address of the loop that copies strided rows of elements of `itemsize` bytes."""
@@ -107,12 +142,8 @@ def gatherer(itemsize: int) -> int:
         source = np.dtype(f"u{itemsize}")
         space = {
             "__name__": lanes.__name__,
-            "view": checked.view if bounds.CHECKED else instructions.view,
-            "SOURCE": source,
             "ITEM": itemsize,
             "gather_row": copies.gather_row(source),
+            "cut_line": element(source, f"{itemsize}"),
         }
-        cut = types.FunctionType(parts.cut_line.__code__, space, "cut_line")
-        cut.__qualname__ = f"cut_line-{itemsize}"  # the linker knows it by name (npool.cpu.binding)
-        space["cut_line"] = instructions.jit(cut)
         return address_of(compiled(lanes.gather, space, f"{itemsize}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from npool.cpu import bounds, workers
 from npool.cpu.binding import loops
+from npool.cpu.binning import bin_schedule, drawn_table, has_bins, is_large
 from npool.cpu.drivers import driver, gatherer
 from npool.cpu.schedule import CONSTANTS, Schedule, schedule
 from npool.layout import memory_order
@@ -19,7 +21,7 @@ from npool.memory import address
 from npool.operation import Operation
 from npool.threads import get_num_threads
 
-__all__ = ["fold"]
+__all__ = ["fold", "launch"]
 
 #: Work (about a nanosecond each) of a first chunk, and below which waking a thread does not
 #: pay: that costs 20 to 50 us.
@@ -34,8 +36,16 @@ STOP = CONSTANTS["STOP"]
 KEPT = 1 << 21
 
 
-def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) -> None:
+def fold(
+    x: NDArray[Any],
+    outs: tuple[NDArray[Any], ...],
+    operation: Operation,
+    starts: tuple[NDArray[np.int64], ...] | None = None,
+) -> None:
     """Fold every window of `x` into `outs` (values, and positions if there are two).
+
+    `starts` says where windows drawn at random begin: for each of the plan's axes an array of the
+    lengths of the axes that are not pooled and of the axis' outputs.
 
     `x` must be readable in place (`npool.layout.readable`); `outs` must be writeable, aligned,
     in native byte order, of the same strides in elements, and apart from `x`. Nothing is
@@ -43,7 +53,8 @@ def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) 
     """
     out = outs[0]
     placed = len(outs) == 2
-    laid, template, params, patient = _prepared(
+    prepared = _prepared.__wrapped__ if is_large(operation.plan) else _prepared
+    laid, template, params, patient = prepared(
         operation, x.strides, out.strides, x.dtype, out.dtype
     )
     env = template.copy()
@@ -51,16 +62,42 @@ def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) 
     env[1] = address(out)
     if placed:
         env[2] = address(outs[1])
-    run, tasks, work = driver(laid.driver), laid.tasks, laid.task_work
-    shared, (dims, head, spans) = address(env), laid.tables
+    tables = laid.tables
+    if starts is not None:
+        table = drawn_table(operation.plan, memory_order(x.shape, x.strides), starts)
+        tables = (*tables[:2], address(table))
+    launch(
+        driver(laid.driver), env, STOP, tables, laid.tasks, laid.task_work, laid.scratch,
+        lambda at: _memory(x, outs, laid, params, at), patient,
+    )  # fmt: skip
+
+
+def launch(
+    run: Any,
+    env: NDArray[np.int64],
+    stop: int,
+    tables: tuple[int, int, int],
+    tasks: int,
+    work: int,
+    scratch: int,
+    memory: Callable[[int], dict[str, tuple[int, int]]],
+    patient: bool = False,
+) -> None:
+    """Run a compiled driver's tasks, `work` nanoseconds or so each, on as many threads as pay.
+
+    `env` is what all threads read, its place `stop` where Ctrl-C is told; `scratch` the bytes of
+    each thread's own; `memory` says of scratch at an address what loops may touch; `patient`
+    that nobody knows what a task takes.
+    """
+    shared, (dims, head, spans) = address(env), tables
 
     def part(first: int, last: int) -> None:
-        _held, at = _scratch(laid.scratch)
+        _held, at = _scratch(scratch)
         run(shared, dims, head, spans, at, first, last)
 
     if bounds.CHECKED:
-        _held, at = _scratch(laid.scratch)
-        with bounds.allowed(**_memory(x, outs, laid, params, at)):
+        _held, at = _scratch(scratch)
+        with bounds.allowed(**memory(at)):
             run(shared, dims, head, spans, at, 0, tasks)
         return
     if tasks * work < SERIAL_WORK and not patient:
@@ -73,7 +110,7 @@ def fold(x: NDArray[Any], outs: tuple[NDArray[Any], ...], operation: Operation) 
         workers.run(part, tasks, chunk, threads)
         return
     flag = np.zeros(1, np.int64)
-    env[STOP] = address(flag)
+    env[stop] = address(flag)
     workers.run(part, tasks, chunk, threads, lambda: flag.fill(1))
 
 
@@ -139,20 +176,30 @@ def _prepared(
         reach = prod(window.size for window in plan.windows)
         place = np.dtype(np.int32 if reach < 2**31 else np.int64)
     code = loops(reducer, dtype, accumulator, result, operation.index, place)
-    laid = schedule(
-        plan, memory_order(plan.shape, in_strides),
-        tuple([s // itemsize for s in in_strides]), tuple([s // out_itemsize for s in out_strides]),
-        pair, reducer.idempotent, code.width, itemsize, out_itemsize,
-        code.first, reducer.finish is not None and not placed, operation.include_pad,
-        operation.divisor, placed, code.as_stored, code.whole is not None,
-    )  # fmt: skip
+    in_elements = tuple([s // itemsize for s in in_strides])
+    out_elements = tuple([s // out_itemsize for s in out_strides])
+    counted = reducer.finish is not None and not placed
+    binned = has_bins(plan)
+    order = memory_order(plan.shape, in_strides)
+    laid: Schedule
+    if binned:
+        laid = (bin_schedule.__wrapped__ if is_large(plan) else bin_schedule)(
+            plan, order, in_elements, out_elements, pair, code.width, itemsize, counted, placed
+        )
+    else:
+        laid = schedule(
+            plan, order, in_elements, out_elements, pair, reducer.idempotent, code.width,
+            itemsize, out_itemsize, code.first, counted, operation.include_pad,
+            operation.divisor, placed, code.as_stored, code.whole is not None,
+        )  # fmt: skip
     params = np.array(reducer.params or (0.0,), np.float64)
     env = [
         0, 0, 0, address(params),
         code.source_rows, code.scratch_rows, code.fill, code.store,
         code.split, gatherer(itemsize) if laid.strided else 0, 0,
         code.masked() if laid.driver == "planes" else 0,
-        code.whole() if code.whole and laid.driver == "wholes" else 0, *[0] * 8,
+        code.whole() if code.whole and laid.driver == "wholes" else 0,
+        code.picks() if binned else 0, code.store_each() if binned and counted else 0, *[0] * 8,
     ]  # fmt: skip
     assert len(env) == CONSTANTS["ENV_SIZE"]
     functions = (reducer.combine, reducer.lift, reducer.finish)

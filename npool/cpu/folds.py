@@ -206,3 +206,31 @@ def shifted(env, head, dst, first, shift, taps, fresh, n):
         0,
         4,
     )
+
+
+def fold_segments(env, head, length, inner, count):
+    """`count` segments of `length` groups of A into one group each: quarters onto one another."""
+    left = length
+    while left > 1:
+        taps = min(4, left)
+        half = left // taps
+        o1 = half * inner
+        o2 = o1 * 2 if taps > 2 else o1
+        o3 = o1 * 3 if taps > 3 else o2
+        call_rows(
+            get(env, SCRATCH_ROWS), get(env, A), get(head, CAP), 0, length * inner, get(env, A),
+            0, o1, o2, o3, length * inner, get(env, COLS), 0, 0, 0, 0, 0, get(env, PARAMS), taps,
+            True, half * inner, count, 0, 4,
+        )  # fmt: skip
+        # What is left over joins the first elements.
+        over = left - half * taps
+        while over > 0:
+            s = (left - over) * inner
+            joined = min(over, half)
+            call_rows(
+                get(env, SCRATCH_ROWS), get(env, A), get(head, CAP), 0, length * inner,
+                get(env, A), s, s, s, s, length * inner, get(env, COLS), 0, 0, 0, 0, 0,
+                get(env, PARAMS), 1, False, joined * inner, count, 0, 4,
+            )  # fmt: skip
+            over -= joined
+        left = half

@@ -25,15 +25,19 @@ __all__ = [
     "caster",
     "fence",
     "fill_row",
+    "finish_each",
     "finish_row",
     "fold_row",
     "gather_row",
     "get",
+    "interleave_row",
     "jit",
     "masked_row",
+    "pick_row",
     "prefetch",
     "put",
     "register",
+    "repeat_row",
     "select",
     "split_row",
     "stream",
@@ -244,6 +248,39 @@ def split_row(words: Words) -> Callable[..., None]:
     return split
 
 
+def pick_row(words: Words) -> Callable[..., None]:
+    """As `npool.cpu.picks.pick_row`."""
+
+    def pick(
+        dst: int, cap: int, at: int, across: int, src: int, o0: int, o1: int, o2: int, o3: int,
+        pitch: int, taps: int, fresh: bool, n: int,
+    ) -> None:  # fmt: skip
+        into = _Scratch(words, dst, cap, at)
+        bases = [_Scratch(words, src, cap, o) for o in (o0, o1, o2, o3)[:taps]]
+        for i in range(n):
+            value = _tree(words, [base[i * pitch] for base in bases])
+            into[i * across] = value if fresh else words.combine(into[i * across], value)
+
+    return pick
+
+
+def finish_each(words: Words) -> Callable[..., None]:
+    """As `npool.cpu.picks.finish_each`."""
+    finish_one = finish_row(words)
+
+    def finish(
+        out: int, positions: int, to: int, across: int, src: int, cap: int, start: int, step: int,
+        n: int, counts: int, each: int, above: int, params: int,
+    ) -> None:  # fmt: skip
+        for i in range(n):
+            finish_one(
+                out, positions, to + i * across, 1, src, cap, start + i * step, 1, 0, 0, 0, 1, 1,
+                get(counts, i * each) * above, params,
+            )  # fmt: skip
+
+    return finish
+
+
 def gather_row(dtype: np.dtype[Any]) -> Callable[..., None]:
     """As `npool.cpu.emit.gather_row`."""
 
@@ -253,6 +290,35 @@ def gather_row(dtype: np.dtype[Any]) -> Callable[..., None]:
             _Memory(line + i * size, 1, dtype)[0] = _Memory(src + i * stride * size, 1, dtype)[0]
 
     return gather
+
+
+def interleave_row(dtype: np.dtype[Any]) -> Callable[..., None]:
+    """As `npool.cpu.copies.interleave_row`."""
+
+    def interleave(
+        dst: int, at: int, step: int, src: int, o0: int, o1: int, o2: int, o3: int, ways: int,
+        n: int,
+    ) -> None:  # fmt: skip
+        size = dtype.itemsize
+        for i in range(n):
+            for t, o in enumerate((o0, o1, o2, o3)[:ways]):
+                value = _Memory(src + (o + i) * size, 1, dtype)[0]
+                _Memory(dst + (at + step * i + t) * size, 1, dtype)[0] = value
+
+    return interleave
+
+
+def repeat_row(dtype: np.dtype[Any]) -> Callable[..., None]:
+    """As `npool.cpu.copies.repeat_row`."""
+
+    def repeat(dst: int, at: int, step: int, src: int, o: int, times: int, n: int) -> None:
+        size = dtype.itemsize
+        for i in range(n):
+            value = _Memory(src + (o + i) * size, 1, dtype)[0]
+            for t in range(times):
+                _Memory(dst + (at + step * i + t) * size, 1, dtype)[0] = value
+
+    return repeat
 
 
 def masked_row(words: Words) -> Callable[..., None]:

@@ -113,6 +113,64 @@ def store(
             )  # fmt: skip
 
 
+def store_each(
+    out,
+    positions,
+    at,
+    lift,
+    across,
+    within,
+    src,
+    cap,
+    start,
+    pitch,
+    step,
+    inner,
+    n,
+    m,
+    counts,
+    above,
+    params,
+):
+    """`store` of one tap, where every result of a row has a divisor of its own.
+
+    That of accumulator `i` of a row's ``n * inner`` is ``counts[i] * above``.
+    """
+    groups, length, near, apart, further, next_group = n, inner, within, 1, across, step * inner
+    each, next_count = 1, inner
+    if inner == 1 or (step == 1 and across == inner and within == 1):
+        groups, length, near, apart = 1, n * inner, across if inner == 1 else 1, step
+    elif within != 1:
+        groups, length, near, apart, further, next_group = inner, n, across, step * inner, within, 1
+        each, next_count = inner, 1
+    for r in range(m):
+        to, base = at + r * lift, start + r * pitch
+        for g in range(groups):
+            finish_each(
+                out, positions, to + g * further, near, src, cap, base + g * next_group, apart,
+                length, counts + 8 * g * next_count, each, above, params,
+            )  # fmt: skip
+
+
+def picks(dst, cap, src, pitch, bins, inner, n, m):
+    """Fold bins of `m` rows of `src`, `pitch` apart, into rows of `n` groups of `dst`.
+
+    `bins` is where the table of the driver holds the first of `n` bins; a row of `src` starts
+    where that begins. All rows are folded before the next bin is begun: whatever a bin's length
+    asks for is asked once.
+    """
+    begin = bin_at(bins, 0, BASE)
+    for i in range(n):
+        start, taps = (bin_at(bins, i, BASE) - begin) * inner, bin_at(bins, i, INSIDE)
+        for j in range(inner):
+            for t in range(0, taps, 4):
+                o = start + t * inner + j
+                pick_row(
+                    dst, cap, i * inner + j, n * inner, src, o, o + inner, o + 2 * inner,
+                    o + 3 * inner, pitch, min(4, taps - t), t == 0, m,
+                )  # fmt: skip
+
+
 def split(dst, cap, each, src, n, ways):
     """Every `ways`-th element of `src`, `n` of them, to the front of `dst`; the next `each` on.
 

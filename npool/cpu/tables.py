@@ -15,12 +15,13 @@ HEAD = (
     "INNER", "IN_WITHIN", "OUT_WITHIN", "SEGMENT_LENGTH", "CAP", "ITEM_BYTES", "BUFFERS",
     "LINE_BYTES", "SIZE_COLS", "STRIDED", "COUNTED", "DIVISOR", "IDEMPOTENT", "SPLIT_ROW",
     "BLOCK", "REFILL", "ROUND", "DEPTH", "FIRST_BYTES", "AHEAD", "STREAM_BYTES", "DIRECT",
-    "SOURCE_BYTES", "ROW_BUFFERS", "PLANE", "MASKS", "MASKS_EACH",
+    "SOURCE_BYTES", "ROW_BUFFERS", "PLANE", "MASKS", "MASKS_EACH", "DRAWN",
 )  # fmt: skip
 #: Addresses: of the arrays and compiled loops of a call, and of a thread's scratch.
 ENV = (
     "X", "VALUES", "POSITIONS", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "SPLIT",
-    "GATHER", "STOP", "MASKED", "WHOLE", "A", "B", "C", "LINE", "COLS", "ROW_A", "ROW_B", "ROW_C",
+    "GATHER", "STOP", "MASKED", "WHOLE", "PICKS", "STORE_EACH", "A", "B", "C", "LINE", "COLS",
+    "ROW_A", "ROW_B", "ROW_C",
 )  # fmt: skip
 SPANS = ("STOPS", "DIVISORS", "BASE", "INSIDE")
 #: What the driver notes of the tile at hand, by dimension: at most 8.
@@ -37,6 +38,7 @@ CONSTANTS: dict[str, int] = {
     **{name: i for i, name in enumerate(WORK)},
     "ENV_SIZE": len(ENV),
     "WORK_SIZE": 8,
+    "SPANS_WIDTH": len(SPANS),
     "CHUNK": CHUNK, "PLAIN": PLAIN, "FUSED": FUSED, "ROWS": ROWS, "FLAT": FLAT,
     "SEGMENT": SEGMENT,
 }  # fmt: skip

@@ -126,73 +126,7 @@ def reduce_tile(env, dims, head, work, lists):
         elif mode == SEGMENT:
             length = get(head, SEGMENT_LENGTH)
             set_work(work, i, STEP, length)
-            # The elements of all segments into one each, as a tree: quarters onto one another.
-            left = length
-            while left > 1:
-                taps = min(4, left)
-                half = left // taps
-                o1 = half * inner
-                o2 = o1 * 2 if taps > 2 else o1
-                o3 = o1 * 3 if taps > 3 else o2
-                call_rows(
-                    get(env, SCRATCH_ROWS),
-                    get(env, A),
-                    cap,
-                    0,
-                    length * inner,
-                    get(env, A),
-                    0,
-                    o1,
-                    o2,
-                    o3,
-                    length * inner,
-                    get(env, COLS),
-                    0,
-                    0,
-                    0,
-                    0,
-                    0,
-                    get(env, PARAMS),
-                    taps,
-                    True,
-                    half * inner,
-                    outer * size,
-                    0,
-                    4,
-                )
-                # What is left over joins the first elements.
-                over = left - half * taps
-                while over > 0:
-                    s = (left - over) * inner
-                    joined = min(over, half)
-                    call_rows(
-                        get(env, SCRATCH_ROWS),
-                        get(env, A),
-                        cap,
-                        0,
-                        length * inner,
-                        get(env, A),
-                        s,
-                        s,
-                        s,
-                        s,
-                        length * inner,
-                        get(env, COLS),
-                        0,
-                        0,
-                        0,
-                        0,
-                        0,
-                        get(env, PARAMS),
-                        1,
-                        False,
-                        joined * inner,
-                        outer * size,
-                        0,
-                        4,
-                    )
-                    over -= joined
-                left = half
+            fold_segments(env, head, length, inner, outer * size)
 
 
 def store_tile(env, dims, head, runs, work, lists):

@@ -11,6 +11,7 @@ import numpy as np
 
 from npool.cuda.emit import kernel_source
 from npool.cuda.forms import Form
+from npool.cuda.gathers import Gather, gather_source
 from npool.cuda.toolkit import SIMULATED, Part, cuda
 from npool.cuda.walks import Walk, walk_source
 from npool.dtypes import is_half
@@ -23,7 +24,7 @@ if SIMULATED:
 else:
     from npool.cuda import words
 
-__all__ = ["Code", "Kinds", "bind"]
+__all__ = ["Code", "Kinds", "bind", "bind_gather"]
 
 _CODE = np.dtype(np.int32)
 
@@ -85,9 +86,9 @@ class Code:
         The arguments after them.
     """
 
-    form: Form | Walk
+    form: Form | Walk | Gather
     kinds: Kinds
-    reducer: Reducer
+    reducer: Reducer | None
     source: str
     pointers: tuple[np.dtype[Any], ...]
     numbers: tuple[tuple[str, np.dtype[Any]], ...]
@@ -121,14 +122,57 @@ def bind(reducer: Reducer, kinds: Kinds, form: Form | Walk) -> Code:
     return Code(form, kinds, reducer, source, (*sources, *results), numbers)
 
 
+def bind_gather(kinds: Kinds, form: Gather) -> Code:
+    """The code of a gradient's form: `kinds.index` is the type of its positions."""
+    element = storage(kinds.source)
+    positions = (kinds.index,) if form.picking and kinds.index else ()
+    index = np.dtype(np.int64 if form.wide else np.int32)
+    kind = {"i": index, "l": np.dtype(np.int64), "c": _counted(kinds)}
+    numbers = tuple((name, kind[letter]) for name, letter in form.numbers())
+    return Code(form, kinds, None, gather_source(form), (element, *positions, element), numbers)
+
+
 def _counted(kinds: Kinds) -> np.dtype[Any]:
     """The type of the count that `finish` is given."""
     return kinds.accumulator if kinds.accumulator.kind == "f" else np.dtype(np.int64)
 
 
+def _common(form: Form | Walk | Gather) -> dict[str, Any]:
+    """What every kernel's text may say."""
+    index = np.int64 if form.wide else np.int32
+    space: dict[str, Any] = {
+        "cuda": cuda, "index": words.caster(np.dtype(index)), "long": words.caster(np.dtype("int64")),
+        "select": words.select, "code": words.caster(_CODE), "FIRST": np.int32(0),
+        "SECOND": np.int32(1), "min": words.least, "max": words.most, "quotient": words.quotient,
+        "remainder": words.remainder, "divide": words.divide,
+    }  # fmt: skip
+    for lanes in (2, 4, 8, 16):
+        space[f"load{lanes}"], space[f"store{lanes}"] = words.loader(lanes), words.storer(lanes)
+    return space
+
+
+def _gather_space(code: Code, form: Gather, cc: tuple[int, int]) -> dict[str, Any]:
+    """The namespace of a gradient's kernel."""
+    kinds, space = code.kinds, _common(form)
+    same = Part(lambda x: x, cc)
+    # What is only moved is moved as it is stored.
+    moved = form.kind == "last"
+    held = storage(kinds.source) if moved else kinds.accumulator
+    decode = same if moved else words.DECODERS.get(kinds.source.name, same)
+    space["lift"], space["keep0"] = decode, words.caster(held)
+    encode = words.caster(storage(kinds.source))
+    space["encode"] = encode if moved else words.ENCODERS.get(kinds.source.name, encode)
+    space["cast_count"] = words.caster(_counted(kinds))
+    space["NOTHING"] = held.type(0)
+    return space
+
+
 def _space(code: Code, cc: tuple[int, int]) -> dict[str, Any]:
     """The namespace of a kernel."""
     form, kinds, reducer = code.form, code.kinds, code.reducer
+    if isinstance(form, Gather):
+        return _gather_space(code, form, cc)
+    assert reducer is not None
     held, accumulator = kinds.held(reducer), kinds.accumulator
     floating = accumulator.kind == "f"
     native, placed = kinds.native(reducer), form.placed
@@ -150,15 +194,7 @@ def _space(code: Code, cc: tuple[int, int]) -> dict[str, Any]:
 
     same = made("x: x")
     nonzero = made("x: x != 0")
-    index = np.int64 if form.wide else np.int32
-    space: dict[str, Any] = {
-        "cuda": cuda, "index": words.caster(np.dtype(index)), "long": words.caster(np.dtype("int64")),
-        "select": words.select, "code": words.caster(_CODE), "FIRST": np.int32(0),
-        "SECOND": np.int32(1), "min": words.least, "max": words.most, "quotient": words.quotient,
-        "remainder": words.remainder,
-    }  # fmt: skip
-    for lanes in (2, 4, 8, 16):
-        space[f"load{lanes}"], space[f"store{lanes}"] = words.loader(lanes), words.storer(lanes)
+    space = _common(form)
     if native:
         end = str(reducer.identity)
         lanes = 2 if kinds.pairs else 1

@@ -9,6 +9,7 @@ from typing import Any
 
 from npool.cuda.dims import Dim, joined
 from npool.cuda.forms import Form, Tap
+from npool.cuda.gathers import Gather
 from npool.cuda.walks import Walk
 from npool.geometry import Window
 
@@ -53,7 +54,7 @@ class Needs:
 class Launch:
     """A form with its numbers (but for `full` and the parameters) and its grid."""
 
-    form: Form | Walk
+    form: Form | Walk | Gather
     numbers: dict[str, int]
     grid: tuple[int, int, int]
     block: tuple[int, int, int]

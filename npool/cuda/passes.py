@@ -13,6 +13,7 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from npool.bins import Bins
 from npool.cuda.binding import Kinds
 from npool.cuda.dims import Dim, dense, joined
 from npool.cuda.steps import Launch, arrange, grid_of, steps_of
@@ -59,6 +60,8 @@ class Passes:
     def _axis(
         self, dims: list[Dim], source: Pointers | None, a: int, window: Window
     ) -> tuple[list[Dim], Pointers]:
+        if isinstance(window, Bins):
+            return self._walked(dims, source, a, window)
         far = window.extent + window.stride >= FARTHEST
         if window.kernel <= ALONG and not far:
             return self._unrolled(dims, source, a, window)
@@ -119,7 +122,8 @@ class Passes:
         made, results = self._target(dims, a, window.out)
         passed = [replace(d, out=m.size, dst=m.src, window=window if i == a else None)
                   for i, (d, m) in enumerate(zip(dims, made, strict=True))]  # fmt: skip
-        launch = self.walk("window", passed, source is not None)
+        kind = "adaptive" if isinstance(window, Bins) else "window"
+        launch = self.walk(kind, passed, source is not None)
         self.build.add(launch, self.kinds, source or self.build.input, results)
         return made, results
 
@@ -181,7 +185,9 @@ class Passes:
         for i, dim in enumerate(passed):
             if counted and dim.axis >= 0:
                 w, m = windows[dim.axis], len(counters)
-                counters.append(Counter(-1 if i == row else i, kind))
+                counters.append(
+                    Counter(-1 if i == row else i, "adaptive" if isinstance(w, Bins) else kind)
+                )
                 numbers |= {f"cn{m}": w.size, f"co{m}": w.out, f"cs{m}": w.stride,
                             f"cb{m}": w.before, f"ck{m}": w.kernel, f"cd{m}": w.dilation,
                             f"cl{m}": w.size + w.after}  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from npool.bins import Bins
 from npool.cuda.binding import Code, Kinds, bind
 from npool.cuda.dims import Dim, dims_of
 from npool.cuda.passes import Passes
@@ -82,7 +83,8 @@ def program(
     )  # fmt: skip
     if pair:  # the parts of complex numbers are channels
         dims.append(Dim(2, 2, 1, 1))
-    clipped = any(w.count(i, operation.include_pad) != w.kernel
+    adaptive = any(isinstance(w, Bins) for w in plan.windows)
+    clipped = adaptive or any(w.count(i, operation.include_pad) != w.kernel
                   for w in plan.windows for i in (0, w.out - 1))  # fmt: skip
     counted = reducer.finish is not None and index is None and not operation.divisor and clipped
     taps = prod(w.kernel for w in plan.windows)
@@ -91,7 +93,7 @@ def program(
     # A place within a window is a number for each axis, packed into 30 bits.
     most = 1 << 30 // len(plan.windows) if index else 1 << 62
     near = all(w.extent + 4 * w.stride < most for w in plan.windows)
-    if near and taps <= TAPS and all(w.kernel <= ALONG for w in plan.windows):
+    if near and not adaptive and taps <= TAPS and all(w.kernel <= ALONG for w in plan.windows):
         build.direct(dims, counted, aligned)
     else:
         Passes(build, operation, kinds).run(dims, aligned, counted)

@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from npool import arrays
 from npool.bins import Targets
+from npool.dispatch import on_device
 from npool.geometry import Sizes
 from npool.operation import bins_operation
 from npool.reducers import Reducer
@@ -86,6 +87,12 @@ def adaptive_pool(
     >>> npool.adaptive_pool(np.arange(7), (3,), reduce="sum")
     array([ 3,  9, 15])
     """
+    if type(x) is not np.ndarray and on_device(x):
+        from npool.cuda import device
+
+        return device.adaptive_pool(
+            x, out, output_size, axes, reduce, dtype, rounding, return_indices, index_dtype
+        )
     return bins_operation(
         arrays.checked_input(x), output_size, axes, reduce, dtype, rounding, return_indices,
         index_dtype,

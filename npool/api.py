@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from npool import arrays
+from npool.dispatch import on_device
 from npool.geometry import Padding, Sizes, make_plan
 from npool.operation import operation
 from npool.reducers import Reducer
@@ -39,8 +40,9 @@ def pool(
 
     Parameters
     ----------
-    x : numpy.ndarray
-        Any shape, strides and supported dtype; never written to.
+    x : numpy.ndarray, or an array on a CUDA device
+        Any shape, strides and supported dtype; never written to. What lies on a device (of
+        Numba, CuPy or torch) is pooled there, on the stream that is current for it.
     kernel_size : int or sequence of int
         Window, in elements. A sequence of n entries pools the last n axes, or `axes`.
     stride : int or sequence of int, optional
@@ -75,7 +77,7 @@ def pool(
     Returns
     -------
     numpy.ndarray, or a pair of them with `return_indices`
-        Shape ``output_shape(x.shape, …)``, in the memory order of `x`. Positions are flat
+        Of the kind of `x`. Shape ``output_shape(x.shape, …)``, in the memory order of `x`. Positions are flat
         within the pooled axes, row-major in the order of `axes`: the first of equal elements,
         the last of several NaN, -1 for a window wholly in the padding.
 
@@ -103,6 +105,13 @@ def pool(
     array([[4, 4],
            [4, 4]], dtype=uint64)
     """
+    if type(x) is not np.ndarray and on_device(x):
+        from npool.cuda import device
+
+        return device.pool(
+            x, out, kernel_size, stride, padding, dilation, ceil_mode, axes, reduce, dtype,
+            count_include_pad, divisor_override, rounding, return_indices, index_dtype,
+        )  # fmt: skip
     return operation(
         arrays.checked_input(x), kernel_size, stride, padding, dilation, ceil_mode, axes, reduce,
         dtype, count_include_pad, divisor_override, rounding, return_indices, index_dtype,

@@ -71,7 +71,7 @@ class Kinds:
         return (value, self.index) if self.index else (value,)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Code:
     """A kernel before it is compiled for an architecture.
 
@@ -103,6 +103,9 @@ class Code:
         return space["kernel"]
 
 
+_codes: dict[Any, Code] = {}
+
+
 def bind(reducer: Reducer, kinds: Kinds, form: Form | Walk) -> Code:
     """The code of a form for a reducer and its types.
 
@@ -113,6 +116,17 @@ def bind(reducer: Reducer, kinds: Kinds, form: Form | Walk) -> Code:
     """
     held = kinds.held(reducer)
     form = replace(form, parts=len(held), params=len(reducer.params))
+    # Two reducers that differ in their parameters alone share their kernels.
+    key = (reducer.combine, reducer.lift, reducer.finish, reducer.positions, reducer.identity,
+           reducer.selects, kinds, form)  # fmt: skip
+    found = _codes.get(key)
+    if found is None:
+        found = _codes[key] = _bound(reducer, kinds, form)
+    return found
+
+
+def _bound(reducer: Reducer, kinds: Kinds, form: Form | Walk) -> Code:
+    held = kinds.held(reducer)
     sources = held if form.folded else (kinds.element(reducer),)
     results = kinds.written(reducer) if form.finishing else held
     index = np.dtype(np.int64 if form.wide else np.int32)
@@ -124,12 +138,18 @@ def bind(reducer: Reducer, kinds: Kinds, form: Form | Walk) -> Code:
 
 def bind_gather(kinds: Kinds, form: Gather) -> Code:
     """The code of a gradient's form: `kinds.index` is the type of its positions."""
-    element = storage(kinds.source)
-    positions = (kinds.index,) if form.picking and kinds.index else ()
-    index = np.dtype(np.int64 if form.wide else np.int32)
-    kind = {"i": index, "l": np.dtype(np.int64), "c": _counted(kinds)}
-    numbers = tuple((name, kind[letter]) for name, letter in form.numbers())
-    return Code(form, kinds, None, gather_source(form), (element, *positions, element), numbers)
+    found = _codes.get((kinds, form))
+    if found is None:
+        element = storage(kinds.source)
+        positions = (kinds.index,) if form.picking and kinds.index else ()
+        index = np.dtype(np.int64 if form.wide else np.int32)
+        kind = {"i": index, "l": np.dtype(np.int64), "c": _counted(kinds)}
+        numbers = tuple((name, kind[letter]) for name, letter in form.numbers())
+        pointers = (element, *positions, element)
+        found = _codes[kinds, form] = Code(
+            form, kinds, None, gather_source(form), pointers, numbers
+        )
+    return found
 
 
 def _counted(kinds: Kinds) -> np.dtype[Any]:

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from npool import arrays
 from npool.bins import Targets
-from npool.dispatch import on_device
+from npool.dispatch import device_engine, on_device
 from npool.geometry import Sizes
 from npool.operation import bins_operation
 from npool.reducers import Reducer
@@ -88,9 +88,7 @@ def adaptive_pool(
     array([ 3,  9, 15])
     """
     if type(x) is not np.ndarray and on_device(x):
-        from npool.cuda import device
-
-        return device.adaptive_pool(
+        return device_engine().adaptive_pool(
             x, out, output_size, axes, reduce, dtype, rounding, return_indices, index_dtype
         )
     return bins_operation(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from npool import arrays
-from npool.dispatch import on_device
+from npool.dispatch import device_engine, on_device
 from npool.geometry import Padding, Sizes, make_plan
 from npool.operation import operation
 from npool.reducers import Reducer
@@ -106,9 +106,7 @@ def pool(
            [4, 4]], dtype=uint64)
     """
     if type(x) is not np.ndarray and on_device(x):
-        from npool.cuda import device
-
-        return device.pool(
+        return device_engine().pool(
             x, out, kernel_size, stride, padding, dilation, ceil_mode, axes, reduce, dtype,
             count_include_pad, divisor_override, rounding, return_indices, index_dtype,
         )  # fmt: skip

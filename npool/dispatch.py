@@ -1,10 +1,13 @@
-"""Where an array lies, told by name and protocol: no framework is imported."""
+"""Where an array lies, told by name and protocol, and the way to the engine that reaches it.
+
+No framework is imported, and `npool.cuda` only once an array on a device has come.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["on_device"]
+__all__ = ["device_engine", "on_device"]
 
 #: CUDA memory in DLPack's list of devices: of a device, and managed by the driver.
 _CUDA = (2, 13)
@@ -31,3 +34,10 @@ def on_device(x: Any) -> bool:
         return getattr(x, "__cuda_array_interface__", None) is not None
     except (RuntimeError, TypeError):  # torch, for what it cannot describe
         return False
+
+
+def device_engine() -> Any:
+    """`npool.cuda.device`, the verbs for arrays on a device."""
+    from npool.cuda import device
+
+    return device

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npool import arrays
+from npool.dispatch import device_engine, on_device
 from npool.geometry import MAX_ELEMENTS, Sizes, check_lengths, each, frozen, pick_axes
 from npool.layout import memory_order, readable
 from npool.values import shown
@@ -139,6 +140,8 @@ def max_unpool(
     >>> npool.max_unpool(pooled, places, (2,))
     array([3, 0, 4, 0, 0, 9])
     """
+    if type(x) is not np.ndarray and on_device(x):
+        return device_engine().unpool(x, indices, kernel_size, stride, padding, output_size, axes, out)
     x = arrays.checked_input(x)
     _check_indices(indices, x.shape)
     picked, shape = unpooled_shape(x.shape, kernel_size, stride, padding, output_size, axes)

@@ -14,11 +14,13 @@ from npool.cuda.holders import Held, aligned_to, held
 from npool.cuda.launching import driver, launch
 from npool.cuda.program import INPUT, POSITIONS, RESULT, Program, program
 from npool.dtypes import is_integer
-from npool.geometry import Plan
+from npool.geometry import Plan, Window
 from npool.layout import memory_order
 from npool.operation import Operation, bins_operation, operation
+from npool.unpool import unpooled_shape
+from npool.values import is_sequence
 
-__all__ = ["adaptive_pool", "gathered", "pool"]
+__all__ = ["adaptive_pool", "gathered", "pool", "unpool"]
 
 _INDEX_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))
 
@@ -129,6 +131,37 @@ def gathered(
         )  # fmt: skip
         _run(made, source, {RESULT: target.address, POSITIONS: places.address if places else 0})
     return _delivered(results)
+
+
+def unpool(
+    x: Any,
+    indices: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    output_size: Any,
+    axes: Any,
+    out: Any,
+) -> Any:
+    """`npool.max_unpool`: each element of the result asks the windows that it lies in.
+
+    A position outside its own window of `kernel_size` elements counts nowhere, as -1 does.
+    """
+    shape = tuple(x.shape)
+    picked, result = unpooled_shape(shape, kernel_size, stride, padding, output_size, axes)
+    kernels, pads = each(kernel_size, len(picked)), each(padding, len(picked))
+    strides = kernels if stride is None else each(stride, len(picked))
+    windows = tuple(
+        Window(result[axis], k, s, 1, p, max(0, (shape[axis] - 1) * s + k - p - result[axis]),
+               shape[axis])
+        for axis, k, s, p in zip(picked, kernels, strides, pads, strict=True)
+    )  # fmt: skip
+    return gathered("last", x, Plan(result, picked, windows, shape), out, indices, name="x")
+
+
+def each(value: Any, count: int) -> tuple[int, ...]:
+    """One number for each axis, of what `npool.unpool` has checked."""
+    return (int(value),) * count if not is_sequence(value) else tuple(int(v) for v in value)
 
 
 def _placed(indices: Any, source: Held) -> Held:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from npool import arrays
 from npool.bins import Targets, make_bins_plan
-from npool.dispatch import on_device
+from npool.dispatch import device_engine, on_device
 from npool.geometry import Padding, Sizes, Window, make_plan
 from npool.gradients.checks import (
     check_indices,
@@ -94,9 +94,7 @@ def max_pool_backward(
         ceil_mode, axes,
     )  # fmt: skip
     if type(grad_output) is not np.ndarray and on_device(grad_output):
-        from npool.cuda import device
-
-        return device.gathered("add", grad_output, plan, out, indices)
+        return device_engine().gathered("add", grad_output, plan, out, indices)
     gradient = checked_gradient(grad_output, plan.out_shape)
     return _added(gradient, indices, plan.shape, plan.axes, plan.windows[0], out)
 
@@ -187,9 +185,7 @@ def adaptive_max_pool_backward(
     """
     plan = make_bins_plan(arrays.checked_shape(input_shape, "input_shape"), output_size, axes)
     if type(grad_output) is not np.ndarray and on_device(grad_output):
-        from npool.cuda import device
-
-        return device.gathered("add", grad_output, plan, out, indices)
+        return device_engine().gathered("add", grad_output, plan, out, indices)
     gradient = checked_gradient(grad_output, plan.out_shape)
     return _added(gradient, indices, plan.shape, plan.axes, None, out)
 

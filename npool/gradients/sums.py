@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from npool import arrays
 from npool.bins import Targets, make_bins_plan
-from npool.dispatch import on_device
+from npool.dispatch import device_engine, on_device
 from npool.dtypes import is_half
 from npool.geometry import Padding, Plan, Sizes, make_plan
 from npool.gradients.checks import checked_gradient
@@ -87,9 +87,7 @@ def avg_pool_backward(
     )  # fmt: skip
     include_pad, divisor = checked_divisor(count_include_pad, divisor_override)
     if type(grad_output) is not np.ndarray and on_device(grad_output):
-        from npool.cuda import device
-
-        return device.gathered(
+        return device_engine().gathered(
             "average", grad_output, plan, out, include_pad=include_pad, divisor=divisor
         )
     gradient = checked_gradient(grad_output, plan.out_shape, "fc")
@@ -146,9 +144,7 @@ def sum_pool_backward(
         ceil_mode, axes,
     )  # fmt: skip
     if type(grad_output) is not np.ndarray and on_device(grad_output):
-        from npool.cuda import device
-
-        return device.gathered("sum", grad_output, plan, out)
+        return device_engine().gathered("sum", grad_output, plan, out)
     gradient = checked_gradient(grad_output, plan.out_shape, "fiuc")
     return spread(gradient, plan, None, 0, out)
 
@@ -196,9 +192,7 @@ def adaptive_avg_pool_backward(
     """
     plan = make_bins_plan(arrays.checked_shape(input_shape, "input_shape"), output_size, axes)
     if type(grad_output) is not np.ndarray and on_device(grad_output):
-        from npool.cuda import device
-
-        return device.gathered("average", grad_output, plan, out, include_pad=False)
+        return device_engine().gathered("average", grad_output, plan, out, include_pad=False)
     gradient = checked_gradient(grad_output, plan.out_shape, "fc")
     return spread(gradient, plan, False, 0, out)
 

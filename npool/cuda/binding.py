@@ -17,7 +17,7 @@ from npool.cuda.walks import Walk, walk_source
 from npool.dtypes import is_half
 from npool.identities import identity, storage
 from npool.rebinding import rebound
-from npool.reducers import Reducer
+from npool.reducers import REDUCERS, Reducer
 
 if SIMULATED:
     from npool.cuda import simulated as words
@@ -116,6 +116,8 @@ def bind(reducer: Reducer, kinds: Kinds, form: Form | Walk) -> Code:
     """
     held = kinds.held(reducer)
     form = replace(form, parts=len(held), params=len(reducer.params))
+    if isinstance(form, Form):
+        form = _simplified(reducer, kinds, form)
     # Two reducers that differ in their parameters alone share their kernels.
     key = (reducer.combine, reducer.lift, reducer.finish, reducer.positions, reducer.identity,
            reducer.selects, kinds, form)  # fmt: skip
@@ -123,6 +125,17 @@ def bind(reducer: Reducer, kinds: Kinds, form: Form | Walk) -> Code:
     if found is None:
         found = _codes[key] = _bound(reducer, kinds, form)
     return found
+
+
+def _simplified(reducer: Reducer, kinds: Kinds, form: Form) -> Form:
+    """What need not be said of elements and of combining: Numba takes its time for each word."""
+    held, element = kinds.held(reducer), kinds.element(reducer)
+    native = kinds.native(reducer)
+    stored = held[0] == element and (native or kinds.source.kind in "iuf") and not is_half(kinds.source)
+    plain = (stored or native) and (reducer.lift is None or form.placed) and not form.folded
+    words_alone = reducer.combine in (REDUCERS["max"].combine, REDUCERS["min"].combine)
+    sums = reducer.combine is REDUCERS["sum"].combine and kinds.accumulator.kind == "f"
+    return replace(form, plain=plain, closed=len(held) == 1 and (native or words_alone or sums))
 
 
 def _bound(reducer: Reducer, kinds: Kinds, form: Form | Walk) -> Code:

@@ -206,7 +206,8 @@ class _Kernel(Results):
     def _combine_into(self, names: list[str], a: list[str], b: list[str], generic: bool) -> None:
         say = self.out.say
         if len(a) == 1:
-            say(f"{names[0]} = keep0(combine({a[0]}, {b[0]}))")
+            combined = f"combine({a[0]}, {b[0]})"
+            say(f"{names[0]} = {combined if self.form.closed else f'keep0({combined})'}")
             return
         if self.form.placed and not generic:
             # b comes after a: the reducer is asked about places 0 and 1, and the code is chosen
@@ -312,12 +313,18 @@ class _Kernel(Results):
         self, names: list[str], edge: bool, c: int, r: int, code: list[tuple[int, int]]
     ) -> list[str]:
         form, out = self.form, self.out
+        if form.plain and not edge and not form.placed:
+            return names
         values = [out.name("x") for _ in range(self._scalars)]
-        if form.folded:
+        if form.plain and not form.placed:
+            self._assign(values, names)
+        elif form.folded:
             self._assign(values, [f"held{p}({n})" for p, n in enumerate(names)])
         elif form.placed:
             place = self._code([*code, (len(form.axes) - 1, c)])
-            self._assign(values, [f"lift({names[0]})", f"code({place})"])
+            self._assign(
+                values, [names[0] if form.plain else f"lift({names[0]})", f"code({place})"]
+            )
         elif form.parts == 1:
             out.say(f"{values[0]} = keep0({self._lift_call(names[0])})")
         else:

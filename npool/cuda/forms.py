@@ -65,6 +65,10 @@ class Form:
         Whether results are written (else accumulators).
     order : tuple of int
         With positions: the rank of each of `axes` in the caller's order; else empty.
+    params : int
+        Numbers that the reducer's functions are given.
+    plain, closed : bool
+        Whether an element is an accumulator as it is; whether what is combined has its type.
     """
 
     axes: tuple[Tap, ...]
@@ -84,6 +88,8 @@ class Form:
     finishing: bool = True
     order: tuple[int, ...] = ()
     params: int = 0
+    plain: bool = False
+    closed: bool = False
 
     @property
     def row(self) -> Tap:

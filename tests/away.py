@@ -5,6 +5,7 @@ types, and what a kernel writes can be looked at. `Executor` takes the place of 
 launch runs the PTX that the device would be given, and may touch the arrays of its call alone.
 """
 
+import ctypes
 from contextlib import contextmanager
 from math import prod
 
@@ -118,6 +119,58 @@ class Executor:
             grid, [*addresses, *step.numbers], _distinct(reads), _distinct(writes), once
         )
         self.reports.append((step, report))
+
+
+class Flat:
+    """Memory from an address on, as a pointer sees it; nothing outside its array is reached."""
+
+    def __init__(self, array, address, dtype, writes):
+        low, high = np.lib.array_utils.byte_bounds(array)
+        self.size = dtype.itemsize
+        self.first, self.last = low - address, high - address
+        raw = (ctypes.c_uint8 * (high - low)).from_address(low)
+        self.raw, self.dtype, self.writes = np.frombuffer(raw, np.uint8), dtype, writes
+
+    def _at(self, i):
+        start = int(i) * self.size
+        if not self.first <= start <= self.last - self.size:
+            raise IndexError(f"element {i} of a pointer lies outside its array")
+        return self.raw[start - self.first :][: self.size]
+
+    def __getitem__(self, i):
+        value = self._at(i).view(self.dtype)[0]
+        return value if self.dtype.kind == "f" else value.item()
+
+    def __setitem__(self, i, value):
+        if not self.writes:
+            raise IndexError("an array that is only to be read is written")
+        if self.dtype.kind in "iu":
+            bits = int(value) & ((1 << 8 * self.size) - 1)
+            value = np.array(bits, f"u{self.size}").view(self.dtype)
+        self._at(i).view(self.dtype)[0] = value
+
+
+class Simulator:
+    """Runs launches in Numba's simulator, a Python thread for each of the GPU's."""
+
+    def __init__(self):
+        self.launches = 0
+
+    def launch(self, step, addresses, number, stream):
+        assert (number, stream) == (0, STREAM)
+        self.launches += 1
+        code = step.code
+        kernel = toolkit.cuda.jit(code.function())
+        pointers = [
+            Flat(_memory_at(address), address, dtype, name[0] == "d")
+            for address, dtype, name in zip(
+                addresses, code.pointers, code.form.pointers(), strict=True)
+        ]  # fmt: skip
+        numbers = [
+            dtype.type(n) if dtype.kind == "f" else int(n)
+            for n, (_, dtype) in zip(step.numbers, code.numbers, strict=True)
+        ]
+        kernel[step.launch.grid, step.launch.block](*pointers, *numbers)
 
 
 _known = {}

@@ -66,6 +66,7 @@ if not SIMULATED:
             return found
 
 else:
+    ir = types = intrinsic = literal_intrinsic = None
 
     def Part(function: Any, cc: tuple[int, int]) -> Any:
         """The function itself: the simulator runs Python."""

@@ -9,7 +9,7 @@ import npool
 from npool.testing import Problem, oracle
 
 from away import Executor, call
-from cuda_problems import GEOMETRIES, counted_gradient, picked_gradient, problem
+from cuda_problems import GEOMETRIES, array, counted_gradient, picked_gradient, problem
 
 pytestmark = pytest.mark.slow
 EXECUTORS = (Executor((9, 0)), Executor((10, 0)))
@@ -32,6 +32,12 @@ def exactly(got, wanted):
     """Equal, bit for bit but for the sign of a zero and the payload of a NaN."""
     np.testing.assert_array_equal(got, wanted)
     assert got.dtype == wanted.dtype
+
+
+def dtype_of(name):
+    if name == "bfloat16":
+        return np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
+    return np.dtype(name)
 
 
 FOLDS = {
@@ -94,3 +100,153 @@ def test_gradients(geometry):
 
 def _of(arguments):
     return {**arguments, "axes": None}
+
+
+# --- types, reducers, large windows, bins, unpooling ----------------------------------------------
+
+NINE = np.random.default_rng(9)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "uint32", "int64", "uint64",
+                                   "float16", "bfloat16", "float64", "complex64"])  # fmt: skip
+def test_types(dtype):
+    kind = dtype_of(dtype)
+    x = array((2, 4, 5, 7), "float32" if kind.kind in "cV" else dtype, NINE, True).astype(kind)
+    arguments = dict(kernel_size=(2, 3), stride=(2, 1), padding=1)
+    ops = ("sum", "avg") if kind.kind == "c" else ("max", "min", "sum", "avg")
+    for view in (x, np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)):
+        for op in ops:
+            with np.errstate(all="ignore"):
+                wanted = oracle.pool(view, **arguments, reduce=op)
+            got = call(npool.pool, EXECUTORS[0], view, **arguments, reduce=op)
+            assert got.dtype == wanted.dtype
+            if op in ("max", "min") or kind.kind in "bc":
+                a, b = (np.asarray(v, np.complex128 if kind.kind == "c" else object if
+                                   kind.kind in "iub" else np.float64) for v in (got, wanted))  # fmt: skip
+                np.testing.assert_array_equal(a, b) if kind.kind != "c" else (
+                    np.testing.assert_allclose(a, b, rtol=1e-6))  # fmt: skip
+            elif kind.kind == "V":
+                np.testing.assert_allclose(got.astype(float), wanted.astype(float), rtol=2**-7)
+            else:
+                close(got, wanted, 1 if kind.kind != "f" else 4)
+
+
+@pytest.mark.parametrize("op", [op for op in npool.REDUCERS if op not in FOLDS])
+def test_every_other_reducer(op):
+    for dtype in ("float32", "int16"):
+        x = array((2, 3, 5, 7), dtype, NINE)
+        arguments = dict(kernel_size=(2, 3), stride=(2, 1), padding=1)
+        with np.errstate(all="ignore"):
+            wanted = npool.pool(x, **arguments, reduce=op)
+        for executor in EXECUTORS:
+            got = call(npool.pool, executor, x, **arguments, reduce=op)
+            assert got.dtype == wanted.dtype
+            np.testing.assert_allclose(got, wanted, rtol=2e-6, atol=1e-6)
+
+
+def test_powers_and_a_reducer_of_ones_own():
+    x = np.abs(array((2, 3, 9), "float32", NINE))
+    for p in (1, 3, 0.5):
+        with np.errstate(all="ignore"):
+            wanted = npool.lp_pool(x, p, (3,))
+        got = call(npool.lp_pool, EXECUTORS[0], x, norm_type=p, kernel_size=(3,))
+        np.testing.assert_allclose(got, wanted, rtol=2e-6)
+    both = npool.Reducer("both", lambda a, b: (a[0] + b[0], a[1] * b[1]), (0, 1),
+                         lift=lambda v: (v, v), finish=lambda a, n: a[0] - a[1])  # fmt: skip
+    with np.errstate(all="ignore"):
+        wanted = npool.pool(x, (3,), reduce=both)
+    got = call(npool.pool, EXECUTORS[1], x, kernel_size=(3,), reduce=both)
+    np.testing.assert_allclose(got, wanted, rtol=1e-5)
+
+
+LARGE = {
+    "built from 8 and 64": ((3, 200), (100,), dict(stride=1, padding=50)),
+    "walked": ((3, 700), (300,), dict(stride=200, padding=7, ceil_mode=True)),
+    "in pieces": ((3, 2000), (2000,), {}),
+    "a plane": ((3, 40, 50), (40, 50), {}),
+    "one axis after another": ((3, 30, 20), (7, 9), dict(stride=1, padding=3)),
+    "clipped, dilated, channels last": (
+        (40, 50, 3), (35, 19), dict(stride=(1, 2), padding=9, dilation=(1, 2), axes=(0, 1))),
+    "mostly padding": ((5, 7), (2, 100), dict(stride=1, padding=60)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_large_windows(case):
+    shape, kernel, arguments = LARGE[case]
+    x = array(shape, "float32", NINE)
+    x[~np.isfinite(x)] = 1
+    x.flat[7::211] = np.nan
+    for options in (dict(reduce="max"), dict(reduce="avg", count_include_pad=False),
+                    dict(reduce="max", return_indices=True)):  # fmt: skip
+        wanted = npool.pool(x, kernel, **arguments, **options)
+        got = call(npool.pool, EXECUTORS[0], x, kernel_size=kernel, **arguments, **options)
+        if options["reduce"] == "avg":
+            np.testing.assert_allclose(got, wanted, rtol=2e-6, atol=2e-6)
+        else:
+            np.testing.assert_array_equal(got, wanted)
+
+
+def test_positions_of_axes_in_another_order():
+    x = np.round(NINE.normal(size=(3, 9, 8)) * 2).astype(np.float32)
+    for kernel in ((2, 3), (5, 20)):
+        arguments = dict(axes=(2, 1), padding=((1, 0), (9, 9)), stride=1, return_indices=True)
+        wanted = oracle.pool(x, kernel, **arguments, reduce="min")
+        got = call(npool.min_pool, EXECUTORS[0], x, kernel_size=kernel, **arguments)
+        for a, b in zip(got, wanted, strict=True):
+            exactly(a, b)
+
+
+def test_a_sum_of_1024_stays_within_8_units_in_the_last_place():
+    x = NINE.uniform(0, 1, (64, 3072)).astype(np.float32)
+    for stride in (1024, 600):
+        got = call(npool.sum_pool, EXECUTORS[0], x, kernel_size=(1024,), stride=stride)
+        starts = range(0, 3072 - 1023, stride)
+        exact = np.stack([x[:, s : s + 1024].astype(np.float64).sum(1) for s in starts], 1)
+        assert (np.abs(got - exact) / np.spacing(exact.astype(np.float32))).max() < 8
+
+
+@pytest.mark.parametrize(("shape", "bins", "axes"), [((3, 7, 10), (3, 4), (1, 2)),
+                                                     ((7, 10, 3), (9, 4), (0, 1))])  # fmt: skip
+def test_adaptive_bins(shape, bins, axes):
+    x = NINE.integers(-9, 9, shape).astype(np.float32)
+    for function, options in ((npool.adaptive_max_pool, dict(return_indices=True)),
+                              (npool.adaptive_avg_pool, {})):  # fmt: skip
+        wanted = function(x, bins, axes=axes, **options)
+        got = call(function, EXECUTORS[1], x, output_size=bins, axes=axes, **options)
+        for a, b in zip(np.atleast_1d(got), np.atleast_1d(wanted), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6)
+    values, places = npool.adaptive_max_pool(x, bins, axes=axes, return_indices=True)
+    got = call(npool.adaptive_max_pool_backward, EXECUTORS[0], values, places,
+               input_shape=shape, output_size=bins, axes=axes)  # fmt: skip
+    exactly(got, npool.adaptive_max_pool_backward(values, places, shape, bins, axes=axes))
+    got = call(npool.adaptive_avg_pool_backward, EXECUTORS[0], values, input_shape=shape,
+               output_size=bins, axes=axes)  # fmt: skip
+    wanted = npool.adaptive_avg_pool_backward(values, shape, bins, axes=axes)
+    np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "float16"])
+def test_unpooling(dtype):
+    x = NINE.permutation(2 * 3 * 7 * 9).reshape(2, 3, 7, 9).astype(dtype)
+    for kernel, stride in (((2, 2), None), ((3, 2), (2, 2))):
+        pooled, places = npool.max_pool(x, kernel, stride, return_indices=True)
+        arguments = dict(kernel_size=kernel, stride=stride, output_size=(7, 9))
+        wanted = npool.max_unpool(pooled, places, **arguments)
+        exactly(call(npool.max_unpool, EXECUTORS[0], pooled, places, **arguments), wanted)
+
+
+def test_gradients_of_many_windows_and_of_halves():
+    for dtype, kernel, stride in (("float32", (11, 7), 1), ("float16", (3, 3), 2),
+                                  ("float64", (9, 2), (7, 1))):  # fmt: skip
+        x = NINE.integers(-9, 9, (2, 20, 16)).astype(dtype)
+        arguments = dict(kernel_size=kernel, stride=stride, padding=(kernel[0] // 2, 0))
+        values, places = npool.max_pool(x, **arguments, return_indices=True)
+        got = call(npool.max_pool_backward, EXECUTORS[1], values, places, input_shape=x.shape,
+                   **arguments)  # fmt: skip
+        wanted = picked_gradient(values.astype(float), places, x.shape, 2)
+        np.testing.assert_allclose(got.astype(float), wanted, rtol=1e-3 if dtype[-2:] == "16" else 0)
+        got = call(npool.avg_pool_backward, EXECUTORS[0], values, input_shape=x.shape, **arguments)
+        wanted = counted_gradient(values.astype(float), x.shape, arguments, True)
+        rtol = {"float16": 2e-3, "float32": 1e-5, "float64": 1e-12}[dtype]
+        np.testing.assert_allclose(got.astype(float), wanted, rtol=rtol, atol=rtol)

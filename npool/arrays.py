@@ -41,7 +41,8 @@ def checked_input(x: Any, name: str = "x") -> Array:
         if kind.__module__.partition(".")[0] == "torch":
             hint = f"{name}.numpy()"
         raise TypeError(
-            f"{name} must be a numpy.ndarray, got {kind.__module__}.{kind.__qualname__}: pass {hint}"
+            f"{name} must be a numpy.ndarray, got {kind.__module__}.{kind.__qualname__}: pass "
+            f"{hint}"
         )
     check_dtype(x.dtype, name)
     array: Array = x

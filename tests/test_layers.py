@@ -54,7 +54,8 @@ VALUES = (*WORDS, *RULES, "npool.reducer", "npool.reducers", "npool.arrays", "np
 #: The longest name that a module starts with decides. A name here stands for itself and all
 #: that lies below it, except `npool`, which stands for the public names alone.
 MAY_IMPORT = {
-    "npool": Room(("npool.api", "npool.faces", "npool.functional", "npool.reducers",
+    "npool": Room(("npool.api", "npool.faces", "npool.functional", "npool.gradients",
+                   "npool.adaptive", "npool.fractional", "npool.unpool", "npool.reducers",
                    "npool.threads", "npool.warming"), why="public names, and no code"),
     # Words and rules: they know no engine, and those without numpy no array.
     "npool.values": Room((), why="how values are read and shown"),
@@ -75,6 +76,11 @@ MAY_IMPORT = {
     "npool.functional": Room(
         ("numpy", *VALUES, "npool.api", "npool.faces", "npool.functional"),
     ),
+    "npool.gradients": Room(
+        ("numpy", *VALUES, "npool.operation", "npool.gradients"),
+        ("npool.cpu.spreading", "npool.cpu.spread_axes", "npool.cpu.scattering"),
+        why="what gradients mean; how they are computed is the engine's",
+    ),
     "npool.warming": Room(
         ("numpy", *VALUES, "npool.operation"), ("npool.cpu.compiling",),
         why="tiny calls, and how many kernels they made",
@@ -91,6 +97,9 @@ MAY_IMPORT = {
     "npool.testing.oracle": Room(
         ("numpy", "npool.testing.exact", "npool.testing.operations"),
         why="an oracle that shares code with what it judges would repeat its mistakes",
+    ),
+    "npool.testing.gradients": Room(
+        ("numpy", "npool.testing.oracle"), why="as the oracle, of whose geometry it is made"
     ),
     "npool.testing.operations": Room(("numpy", "npool.testing.exact")),
     "npool.testing.exact": Room(("numpy",), ("ml_dtypes",)),
@@ -252,7 +261,8 @@ def test_the_walk_sees_every_way_of_importing(tmp_path, monkeypatch):
 # --- kernels are written once ---------------------------------------------------------------------
 
 #: The loops and the driver; what they are bound to is in binding, instructions and interpreted.
-TEMPLATES = ("lanes", "parts", "folds", "strips", "fetch", "tiles", "planes", "wholes")
+TEMPLATES = ("lanes", "parts", "folds", "strips", "fetch", "tiles", "planes", "wholes", "spread",
+             "scatter")  # fmt: skip
 #: Addresses and positions are int64, run-time numbers float64, whatever the array holds.
 OF_THE_ENGINE = {"int64", "float64"}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache as memoised
 from functools import lru_cache
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,20 +18,18 @@ from npool.cpu.binding import loops, storage
 from npool.cpu.compiling import access, address_of, compiled, instructions, lock
 from npool.cpu.drivers import assembled, element
 from npool.cpu.engine import launch
+from npool.cpu.scatter_dims import FEW, Dim, Line, dims_of, flat_unit, joined, merged, row_last
 from npool.dtypes import accumulator_dtype, is_half
 from npool.geometry import Window
-from npool.layout import memory_order
 from npool.memory import address
 from npool.reducers import REDUCERS
 
 __all__ = ["flat_unit", "gather", "scatter_add"]
 
 #: Bytes of sums that a task works on, about, in scratch and in the result itself.
-ROOM, DIRECT_ROOM = 1 << 17, 1 << 19
+ROOM, DIRECT_ROOM = 1 << 17, 1 << 22
 #: Elements of a plane up to which a task takes several, and of them together.
 SMALL = 1 << 12
-#: Channels, and elements of a row, that are worth while.
-FEW = 16
 
 _COLUMNS = (
     "LENGTH", "TILE", "GRID", "STRIDE", "INDEX_STRIDE", "RISE", "FAR", "CLIMB",
@@ -39,7 +37,8 @@ _COLUMNS = (
 _LINES = ("SPAN", "OF", "NEAR", "AWAY")
 _HEAD = (
     "DEPTH", "CUT", "ROOM", "PLANE", "UNIT", "STEP", "BEFORE", "REACH", "WINDOWS", "WEIGHT",
-    "LINES", "DIRECT", "GROUP", "HELD_BYTES", "GRADIENT_BYTES", "INDEX_BYTES", "RESULT_BYTES", "WORK_BYTES",
+    "LINES", "DIRECT", "GROUP", "HELD_BYTES", "GRADIENT_BYTES", "INDEX_BYTES", "RESULT_BYTES",
+    "WORK_BYTES",
 )  # fmt: skip
 _ENV = (
     "GRADIENTS", "INDICES", "RESULT", "TOLD", "STOP", "ADD", "TAKE", "FILL", "STORE", "PARAMS",
@@ -48,30 +47,6 @@ _WORK = ("START", "SIZE", "LOW", "COUNT", "INDEX")
 _CONSTANTS = {
     name: i for names in (_COLUMNS, _LINES, _HEAD, _ENV, _WORK) for i, name in enumerate(names)
 }
-
-
-@dataclass(slots=True)
-class _Dim:
-    """One or more axes of the gradients, in memory order."""
-
-    length: int
-    stride: int
-    index_stride: int
-    far: int = 0
-    pooled: bool = False
-    cut: bool = False
-    tile: int = 0
-    rise: int = 0
-    climb: int = 0
-
-
-class _Line(NamedTuple):
-    """Sums that lie `near` one another in scratch, and `away` in the result."""
-
-    span: int
-    of: int
-    near: int
-    away: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +154,8 @@ def _laid(
     weights = [prod(sizes[i + 1 :]) for i in range(len(sizes))]
     away = [r_strides[axis] // g_bytes for axis in axes]
     plane, room = prod(sizes), ROOM // held
-    found = _dims(shape, axes, g_strides, i_strides, r_strides, g_bytes, i_bytes, g_bytes)
-    _row_last(found)
+    found = dims_of(shape, axes, g_strides, i_strides, r_strides, g_bytes, i_bytes, g_bytes)
+    row_last(found)
     row = found[-1][1]
     whole_row = 1 if row.pooled else row.length
     spacing = flat_unit(sizes, away)
@@ -192,7 +167,7 @@ def _laid(
         room = DIRECT_ROOM // held
     channels = 1 if row.pooled or planes else row.length
     cut = window is not None and plane * (channels if direct else min(channels, FEW)) > room
-    dims = _merged(found, axes[0] if cut else -1)
+    dims = merged(found, axes[0] if cut else -1)
     row, unit, rows = dims[-1], 1, sizes[0]
     if cut:
         assert window is not None
@@ -205,7 +180,7 @@ def _laid(
         unit = row.length if direct else min(row.length, max(FEW, room // plane))
     room = rows * weights[0] * unit
     lines = []
-    for i, dim in enumerate(dims):
+    for dim in dims:
         dim.tile = dim.length if dim.pooled else 1
         if dim.cut:
             assert window is not None
@@ -218,24 +193,25 @@ def _laid(
         dim = dims[group]
         dim.tile, dim.rise = max(1, min(dim.length, ROOM // held // room)), room
         room *= dim.tile
-        lines.append(_Line(1, group, dim.rise, dim.far))
+        lines.append(Line(1, group, dim.rise, dim.far))
     else:
         group = -1
     at = next((i for i, dim in enumerate(dims) if dim.cut), -1)
     for k, (size, weight) in enumerate(zip(sizes, weights, strict=True)):
-        first = _Line(1, at, weight * unit, away[k])
-        lines.append(first if cut and k == 0 else _Line(size, -1, weight * unit, away[k]))
+        first = Line(1, at, weight * unit, away[k])
+        lines.append(first if cut and k == 0 else Line(size, -1, weight * unit, away[k]))
     if not row.pooled and not planes:
         whole = unit == row.length
-        lines.append(_Line(unit if whole else 1, -1 if whole else len(dims) - 1, 1, row.far))
-    lines = _joined(lines)
+        lines.append(Line(unit if whole else 1, -1 if whole else len(dims) - 1, 1, row.far))
+    lines = joined(lines)
     reach = {} if window is None or not cut else {
         "STEP": window.stride, "BEFORE": window.before, "REACH": window.extent,
         "WINDOWS": window.out, "WEIGHT": weights[0],
     }  # fmt: skip
     return _tables(
-        dims, lines, 0 if direct else room, CUT=at, DIRECT=int(direct), GROUP=group, PLANE=plane, UNIT=unit, HELD_BYTES=held,
-        GRADIENT_BYTES=g_bytes, INDEX_BYTES=i_bytes, RESULT_BYTES=g_bytes, **reach,
+        dims, lines, 0 if direct else room, CUT=at, DIRECT=int(direct), GROUP=group, PLANE=plane,
+        UNIT=unit, HELD_BYTES=held, GRADIENT_BYTES=g_bytes, INDEX_BYTES=i_bytes,
+        RESULT_BYTES=g_bytes, **reach,
     )  # fmt: skip
 
 
@@ -250,9 +226,9 @@ def _taken(
     size: int,
     i_bytes: int,
 ) -> _Laid:
-    found = _dims(shape, axes, r_strides, i_strides, s_strides, size, i_bytes, size)
-    _row_last(found)
-    dims = _merged(found, -1)
+    found = dims_of(shape, axes, r_strides, i_strides, s_strides, size, i_bytes, size)
+    row_last(found)
+    dims = merged(found, -1)
     for dim in dims:
         dim.tile = dim.length
     while prod(dim.tile for dim in dims) > SMALL * 4:
@@ -265,99 +241,7 @@ def _taken(
     )  # fmt: skip
 
 
-def flat_unit(sizes: list[int], strides: list[int]) -> int | None:
-    """How far apart neighbouring positions lie, or None where that is not the same everywhere."""
-    weight, unit = 1, None
-    for size, stride in zip(reversed(sizes), reversed(strides), strict=True):
-        if size > 1:
-            if unit is None:
-                unit = stride // weight if stride % weight == 0 else 0
-            if stride != weight * unit:
-                return None
-        weight *= size
-    return 1 if unit is None else unit
-
-
-def _dims(
-    shape: tuple[int, ...],
-    axes: tuple[int, ...],
-    strides: tuple[int, ...],
-    i_strides: tuple[int, ...],
-    far: tuple[int, ...],
-    size: int,
-    i_bytes: int,
-    far_bytes: int,
-) -> list[tuple[int, _Dim]]:
-    """Each axis with its dimension, in memory order."""
-    return [
-        (
-            axis,
-            _Dim(
-                shape[axis],
-                strides[axis] // size,
-                i_strides[axis] // i_bytes,
-                0 if axis in axes else far[axis] // far_bytes,
-                axis in axes,
-            ),
-        )
-        for axis in memory_order(shape, strides)
-    ]
-
-
-def _row_last(found: list[tuple[int, _Dim]]) -> None:
-    """Where the last axis is short, let the longest be the row."""
-    if found and found[-1][1].length < FEW:
-        longest = max(range(len(found)), key=lambda i: (found[i][1].length, i))
-        found.append(found.pop(longest))
-
-
-def _merged(found: list[tuple[int, _Dim]], cut: int) -> list[_Dim]:
-    """Neighbours of one kind that lie together as one; two at least."""
-    merged: list[_Dim] = []
-    for axis, dim in found:
-        dim.cut = axis == cut
-        last = merged[-1] if merged else None
-        if dim.length == 1 and not dim.cut:
-            continue
-        if (
-            last is not None
-            and last.pooled == dim.pooled
-            and not (last.cut or dim.cut)
-            and last.stride == dim.stride * dim.length
-            and last.index_stride == dim.index_stride * dim.length
-            and (dim.pooled or last.far == dim.far * dim.length)
-        ):
-            last.length *= dim.length
-            last.stride, last.index_stride, last.far = dim.stride, dim.index_stride, dim.far
-        else:
-            merged.append(dim)
-    while len(merged) < 2:
-        merged.insert(0, _Dim(1, 0, 0, pooled=True))
-    return merged
-
-
-def _joined(lines: list[_Line]) -> list[_Line]:
-    """Neighbours that lie together at both ends as one; two at least."""
-    joined: list[_Line] = []
-    for line in lines:
-        if line.span == 1 and line.of < 0:
-            continue
-        last = joined[-1] if joined else None
-        if (
-            last is not None
-            and line.of < 0
-            and last.near == line.span * line.near
-            and last.away == line.span * line.away
-        ):
-            joined[-1] = _Line(last.span * line.span, last.of, line.near, line.away)
-        else:
-            joined.append(line)
-    while len(joined) < 2:
-        joined.insert(0, _Line(1, -1, 0, 0))
-    return joined
-
-
-def _tables(dims: list[_Dim], lines: list[_Line], room: int, **values: int) -> _Laid:
+def _tables(dims: list[Dim], lines: list[Line], room: int, **values: int) -> _Laid:
     table = np.array(
         [
             (d.length, d.tile, -(-d.length // d.tile), d.stride, d.index_stride, d.rise, d.far,
@@ -366,7 +250,7 @@ def _tables(dims: list[_Dim], lines: list[_Line], room: int, **values: int) -> _
         ],
         np.int64,
     )  # fmt: skip
-    line_table = np.array(lines or [(0, 0, 0, 0)], np.int64)
+    line_table = np.array(lines or [Line(0, 0, 0, 0)], np.int64)
     first = max(len(dims), len(lines)) * len(_WORK) * 8
     values |= {"DEPTH": len(dims), "LINES": len(lines), "ROOM": room, "WORK_BYTES": first}
     head = np.zeros(len(_HEAD), np.int64)
@@ -430,6 +314,9 @@ def _adder(dtype: np.dtype[Any], index: np.dtype[Any]) -> int:
             "GRADIENT": dtype.itemsize,
             "INDEX": index.itemsize,
         }
+        fours = types.FunctionType(scatter.fours.__code__, space, "fours")
+        fours.__qualname__ = f"fours-{name}"
+        space["fours"] = instructions.jit(fours)
         return address_of(compiled(scatter.add, space, name))
 
 

@@ -320,8 +320,9 @@ def deliver(shared, work, dims, head, phases, depth, src, cap, zeros, aside):
             m = (begun + y + dim(dims, pivot, BEFORE)) // step
             low = lowest(work, dims, phases, pivot, p, m) * inner
             write(
-                shared, out, place + y * lift, step * lift, across, src, zeros, cap, start + low, inner,
-                dim(dims, pivot, GAP) * inner, phase(phases, dim(dims, pivot, PHASES) + p, TAPS),
+                shared, out, place + y * lift, step * lift, across, src, zeros, cap, start + low,
+                inner, dim(dims, pivot, GAP) * inner,
+                phase(phases, dim(dims, pivot, PHASES) + p, TAPS),
                 n, (size - y + step - 1) // step,
             )  # fmt: skip
         if item > 0:

@@ -11,12 +11,7 @@ from npool import arrays
 from npool.bins import Targets, make_bins_plan
 from npool.dispatch import device_engine, on_device
 from npool.geometry import Padding, Sizes, Window, make_plan
-from npool.gradients.checks import (
-    check_indices,
-    check_positions,
-    checked_gradient,
-    picked_axes,
-)
+from npool.gradients.checks import check_indices, check_positions, checked_gradient, picked_axes
 from npool.layout import memory_order, readable
 
 __all__ = [
@@ -321,11 +316,7 @@ def max_unpool_backward(grad_output: Array, indices: Array, *, axes: Sizes, out:
 
 
 def _check_others(
-    pooled: tuple[int, ...],
-    shape: tuple[int, ...],
-    axes: tuple[int, ...],
-    name: str,
-    of: str,
+    pooled: tuple[int, ...], shape: tuple[int, ...], axes: tuple[int, ...], name: str, of: str
 ) -> None:
     """Refuse shapes that differ in other axes than the pooled ones."""
     same = len(pooled) == len(shape) and all(
@@ -333,8 +324,7 @@ def _check_others(
     )
     if not same:
         raise ValueError(
-            f"{name} has shape {pooled} and {of} is {shape}: they may differ only along "
-            f"axes={axes}"
+            f"{name} has shape {pooled} and {of} is {shape}: they may differ only along axes={axes}"
         )
 
 

@@ -14,6 +14,7 @@ from npool.dtypes import is_half
 from npool.geometry import Padding, Plan, Sizes, make_plan
 from npool.gradients.checks import checked_gradient
 from npool.gradients.transposed import spread
+from npool.layout import memory_order
 from npool.operation import checked_divisor
 from npool.reducers import lp
 
@@ -271,14 +272,12 @@ def lp_pool_backward(
 
 
 def _lp(gradient: Array, x: Array, norms: Array, p: float, plan: Plan, out: Any) -> Any:
-    from npool.layout import memory_order
-
     dtype = gradient.dtype.newbyteorder("=")
     order = memory_order(gradient.shape, gradient.strides)
     results = arrays.results(gradient, plan.shape, order, dtype, None, out)
     target = results.targets[0]
     if target.size:
-        wide = np.dtype(np.float64)
+        wide: np.dtype[Any] = np.dtype(np.float64)
         if p in (1, 2):
             wide = np.dtype(np.float32) if is_half(dtype) else dtype
         with np.errstate(all="ignore"):

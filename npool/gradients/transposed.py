@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -85,7 +84,8 @@ def _spread(
     target: Array,
     order: tuple[int, ...],
 ) -> None:
-    from npool.cpu.spreading import Axis, spread_sums
+    from npool.cpu.spread_axes import Axis
+    from npool.cpu.spreading import spread_sums
 
     axes = [Axis(n, n) for n in plan.shape]
     inside = [slice(None)] * source.ndim
@@ -113,7 +113,7 @@ def _spread(
 
 def _axis(window: Window, include_pad: bool | None) -> tuple[slice, Any]:
     """Which outputs of a window see any element, and how elements lie in those."""
-    from npool.cpu.spreading import Axis
+    from npool.cpu.spread_axes import Axis
 
     runs = () if include_pad is None else window.runs(include_pad)
     if isinstance(window, Bins):
@@ -181,13 +181,13 @@ def _summed(shares: Array, axis: Any, i: int, order: Sequence[int]) -> Array:
             if step == 1:
                 return values
         if total is None:
-            total = empty_like_order(shape, tuple(order), known_dtype(shares))
+            total = empty_like_order(shape, tuple(order), _summed_dtype(shares))
         total[(slice(None),) * i + (slice(e, None, step),)] = 0 if values is None else values
     assert total is not None
     return total
 
 
-def known_dtype(shares: Array) -> np.dtype[Any]:
+def _summed_dtype(shares: Array) -> np.dtype[Any]:
     """The type in which the engine sums `shares`: wider for small integers."""
     if not is_integer(shares.dtype):
         return shares.dtype
@@ -200,7 +200,7 @@ def _windows(shares: Array, i: int, first: int, last: int, taps: int, gap: int) 
     start, stop = max(0, low), min(shares.shape[i], last + 1)
     if stop <= start:
         shape = (*shares.shape[:i], last - first + 1, *shares.shape[i + 1 :])
-        return np.zeros(shape, known_dtype(shares))
+        return np.zeros(shape, _summed_dtype(shares))
     given = shares[(slice(None),) * i + (slice(start, stop),)]
     sums: Array = operation(
         given, (taps,), 1, ((start - low, last + 1 - stop),), (gap,), False, (i,), "sum", None,

@@ -20,10 +20,10 @@ DEMO_PICTURE ?= npool-demo.png
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # two targets may install into one environment
-.PHONY: help demo test check lint format types docs bench clean
+.PHONY: help demo test check lint format types docs bench bench-gpu clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(DEMO_VENV)/.with-cli ## pool the seed's examples and a photograph; leaves npool-demo.png
 	$(DEMO_VENV)/bin/npool demo --output $(DEMO_PICTURE)
@@ -53,6 +53,9 @@ docs: $(VENV)/.with-docs ## build the documentation into build/site; any warning
 
 bench: $(VENV)/.with-bench ## run the benchmarks (BENCH_ARGS=--check compares results only, times nothing)
 	$(RUN)/python -m benchmarks $(BENCH_ARGS)
+
+bench-gpu: $(VENV)/.with-test ## time the GPU's kernels; says why not, where there is no CUDA device
+	$(RUN)/python -m benchmarks.gpu
 
 clean: ## remove the environments and everything that was built
 	rm -rf $(VENV) $(DEMO_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

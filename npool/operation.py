@@ -191,9 +191,7 @@ def planned_operation(
             key, found = None, None
         if found is not None:
             return found
-    made = _checked(
-        x, plan, reduce, dtype, None, None, rounding, return_indices, index_dtype
-    )
+    made = _checked(x, plan, reduce, dtype, None, None, rounding, return_indices, index_dtype)
     return _kept(key, made)
 
 

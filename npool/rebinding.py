@@ -26,7 +26,9 @@ def rebound(
     cells = []
     for cell in function.__closure__ or ():
         value = cell.cell_contents
-        cells.append(types.CellType(part(value) if isinstance(value, types.FunctionType) else value))
+        cells.append(
+            types.CellType(part(value) if isinstance(value, types.FunctionType) else value)
+        )
     copy = types.FunctionType(code, space, function.__name__, function.__defaults__, tuple(cells))
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy

@@ -16,7 +16,7 @@ from npool.geometry import MAX_ELEMENTS, Sizes, check_lengths, each, frozen, pic
 from npool.layout import memory_order, readable
 from npool.values import shown
 
-__all__ = ["max_unpool", "unpooled_shape"]
+__all__ = ["check_indices", "max_unpool", "place", "unpooled_shape"]
 
 Array = NDArray[Any]
 _INDEX_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))
@@ -143,21 +143,40 @@ def max_unpool(
     if type(x) is not np.ndarray and on_device(x):
         return device_engine().unpool(x, indices, kernel_size, stride, padding, output_size, axes, out)
     x = arrays.checked_input(x)
-    _check_indices(indices, x.shape)
+    check_indices(indices, x.shape)
     picked, shape = unpooled_shape(x.shape, kernel_size, stride, padding, output_size, axes)
+    return place(x, indices, picked, shape, -1, out)
+
+
+def place(
+    x: Array,
+    indices: Array,
+    picked: tuple[int, ...],
+    shape: tuple[int, ...],
+    least: int,
+    out: Array | None,
+) -> Array:
+    """The elements of `x` where `indices` say within the axes `picked` of `shape`, and 0 elsewhere.
+
+    Positions lie from `least`, which is 0 or, where elements may be left out, -1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a position outside, and for what :func:`npool.arrays.results` refuses of `out`.
+    """
     dtype = x.dtype.newbyteorder("=")
     results = arrays.results(x, shape, memory_order(x.shape, x.strides), dtype, None, out)
     target = results.targets[0]
-    size = prod(shape[axis] for axis in picked)
-    if target is out or (out is not None and np.may_share_memory(indices, out)):
+    if target is out:
         # Before anything of the caller's is written. The kernel checks each position once more,
         # where it is used, since another thread might change it in between.
-        _check_inside(indices, size, shape, picked)
+        _check_inside(indices, least, shape, picked)
     if target.size:
         if np.may_share_memory(indices, target):
             indices = indices.copy()
-        if not _scatter()(readable(x), readable(indices), target, picked, -1):
-            _check_inside(indices, size, shape, picked)
+        if not _scatter()(readable(x), readable(indices), target, picked, least):
+            _check_inside(indices, least, shape, picked)
             raise ValueError("indices changed while they were used: give positions that do not")
     delivered: Array = results.delivered()
     return delivered
@@ -176,7 +195,8 @@ def _scatter() -> Any:
     return _loaded
 
 
-def _check_indices(indices: Any, shape: tuple[int, ...]) -> None:
+def check_indices(indices: Any, shape: tuple[int, ...]) -> None:
+    """Refuse positions of another type, or of another shape than `shape`."""
     if not isinstance(indices, np.ndarray):
         raise TypeError(f"indices must be a numpy.ndarray, got {type(indices).__name__}")
     if indices.dtype.newbyteorder("=") not in _INDEX_DTYPES:
@@ -192,15 +212,16 @@ def _check_indices(indices: Any, shape: tuple[int, ...]) -> None:
 
 
 def _check_inside(
-    indices: Array, size: int, shape: tuple[int, ...], axes: tuple[int, ...]
+    indices: Array, least: int, shape: tuple[int, ...], axes: tuple[int, ...]
 ) -> None:
-    """Refuse positions past `size`, or below the -1 of windows without elements."""
-    if not indices.size or (indices.min() >= -1 and indices.max() < size):
+    """Refuse positions that the axes of the result do not have."""
+    lengths = [shape[axis] for axis in axes]
+    size = prod(lengths)
+    if not indices.size or (indices.min() >= least and indices.max() < size):
         return
-    where = np.argwhere((indices < -1) | (indices >= size))[0].tolist()
-    lengths = tuple(shape[axis] for axis in axes)
+    where = np.argwhere((indices < least) | (indices >= size))[0].tolist()
     raise ValueError(
-        f"indices{where} is {indices[tuple(where)]}, but positions in axes {axes} of the result, "
-        f"of lengths {lengths}, go from 0 to {size - 1}: give the positions that max_pool "
-        "returned, and the output_size that was pooled"
+        f"Found an invalid max index: {indices[tuple(where)]} (output volumes are of size "
+        f"{'x'.join(map(str, lengths))}), in indices{where}: positions go from 0 to {size - 1}; "
+        "give those that max_pool returned, and the output_size that was pooled"
     )

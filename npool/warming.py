@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from npool.arrays import check_flag
 from npool.dtypes import check_dtype, named_dtype
-from npool.operation import Operation, operation
+from npool.operation import Operation, bins_operation, operation
 from npool.reducers import Reducer
 from npool.values import integer, is_sequence, shown
 
@@ -74,8 +74,9 @@ def warmup(
     -----
     Every size, stride, padding, dilation, memory layout and number of threads is served. What a
     later call may still compile is what has types of its own: ``dtype=`` of sums and averages,
-    ``index_dtype=numpy.int32``, positions in 2**31 elements or more, and another power than 2 of
-    :func:`npool.lp_pool` (give ``npool.reducers.lp(p)`` as `reduce`).
+    ``index_dtype=numpy.int32``, positions in 2**31 elements or more, another power than 2 of
+    :func:`npool.lp_pool` (give ``npool.reducers.lp(p)`` as `reduce`), and
+    :func:`npool.max_unpool`.
 
     Examples
     --------
@@ -140,10 +141,19 @@ def _trials(reducer: Any, dtype: np.dtype[Any], rank: int, placed: bool) -> list
             x, kernel, stride, padding, 1, False, None, reducer, None, None, None, "half_even",
             placed, np.int64,
         )  # fmt: skip
-        name = reducer if isinstance(reducer, str) else reducer.name
-        words = f"{name} of {dtype.name}{' with positions' if placed else ''}, {layout}"
-        made.append(Step(words, x, call))
+        made.append(Step(f"{_words(reducer, dtype, placed)}, {layout}", x, call))
+    # Windows that differ from one another: "bins".
+    uneven = np.zeros((2,) * (rank - 1) + (5,), dtype)
+    call = bins_operation(
+        uneven, (1,) * (rank - 1) + (2,), None, reducer, None, "half_even", placed, np.int64
+    )
+    made.append(Step(f"{_words(reducer, dtype, placed)}, bins", uneven, call))
     return made
+
+
+def _words(reducer: Any, dtype: np.dtype[Any], placed: bool) -> str:
+    name = reducer if isinstance(reducer, str) else reducer.name
+    return f"{name} of {dtype.name}{' with positions' if placed else ''}"
 
 
 def _each(value: Any, name: str) -> list[Any]:

@@ -8,6 +8,7 @@ launch runs the PTX that the device would be given, and may touch the arrays of 
 import ctypes
 from contextlib import contextmanager
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def _held(x):
 class Executor:
     """Runs launches; `cc` is the architecture whose PTX is run."""
 
-    kernels = {}
+    kernels: ClassVar[dict] = {}
 
     def __init__(self, cc=(9, 0), optimise=False):
         self.cc, self.optimise, self.reports = cc, optimise, []

@@ -22,23 +22,23 @@ POSITIONS = npool.max_pool(PLANES, (3, 3), 2, 1, return_indices=True)[1]
 
 #: A call, the function that does it on the CPU, and its arguments.
 CALLS = {
-    "max": (npool.max_pool, (PLANES,), dict(kernel_size=(3, 3), stride=2, padding=1)),
+    "max": (npool.max_pool, (PLANES,), {"kernel_size": (3, 3), "stride": 2, "padding": 1}),
     "positions": (npool.max_pool, (PLANES,),
-                  dict(kernel_size=(3, 3), stride=2, padding=1, return_indices=True)),
-    "sum": (npool.sum_pool, (np.nan_to_num(PLANES),), dict(kernel_size=(3, 3), stride=2, padding=1)),
+                  {"kernel_size": (3, 3), "stride": 2, "padding": 1, "return_indices": True}),
+    "sum": (npool.sum_pool, (np.nan_to_num(PLANES),), {"kernel_size": (3, 3), "stride": 2, "padding": 1}),
     "avg": (npool.avg_pool, (np.nan_to_num(PLANES),),
-            dict(kernel_size=(3, 3), stride=2, padding=1, ceil_mode=True)),
-    "vectors": (npool.max_pool, (EVEN,), dict(kernel_size=(2, 2))),
-    "pixels": (npool.max_pool, (PIXELS,), dict(kernel_size=3, stride=2, axes=(1, 2))),
-    "volume": (npool.sum_pool, (VOLUME,), dict(kernel_size=(2, 2, 2), stride=1, padding=1)),
-    "walk": (npool.sum_pool, (LINE,), dict(kernel_size=(130,), stride=100, padding=20)),
-    "levels": (npool.sum_pool, (LINE,), dict(kernel_size=(70,), stride=1, padding=20)),
-    "bins": (npool.adaptive_avg_pool, (LINE,), dict(output_size=(7,))),
+            {"kernel_size": (3, 3), "stride": 2, "padding": 1, "ceil_mode": True}),
+    "vectors": (npool.max_pool, (EVEN,), {"kernel_size": (2, 2)}),
+    "pixels": (npool.max_pool, (PIXELS,), {"kernel_size": 3, "stride": 2, "axes": (1, 2)}),
+    "volume": (npool.sum_pool, (VOLUME,), {"kernel_size": (2, 2, 2), "stride": 1, "padding": 1}),
+    "walk": (npool.sum_pool, (LINE,), {"kernel_size": (130,), "stride": 100, "padding": 20}),
+    "levels": (npool.sum_pool, (LINE,), {"kernel_size": (70,), "stride": 1, "padding": 20}),
+    "bins": (npool.adaptive_avg_pool, (LINE,), {"output_size": (7,)}),
     "add": (npool.max_pool_backward, (GRADIENT, POSITIONS),
-            dict(input_shape=PLANES.shape, kernel_size=(3, 3), stride=2, padding=1)),
+            {"input_shape": PLANES.shape, "kernel_size": (3, 3), "stride": 2, "padding": 1}),
     "average": (npool.avg_pool_backward, (GRADIENT,),
-                dict(input_shape=PLANES.shape, kernel_size=(3, 3), stride=2, padding=1,
-                     count_include_pad=False)),
+                {"input_shape": PLANES.shape, "kernel_size": (3, 3), "stride": 2, "padding": 1,
+                     "count_include_pad": False}),
 }  # fmt: skip
 
 

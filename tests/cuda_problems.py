@@ -19,6 +19,7 @@ class Geometry:
     @property
     def name(self):
         """As a test's name shows it."""
+
         def join(values):
             return "x".join(map(str, values))
 
@@ -75,8 +76,8 @@ def problem(geometry, rng, dtype="float32", exact=True, pads=True):
     shape = (*lead, *lengths)
     x = array(shape, dtype, rng, exact)
     x = laid(x, geometry.layout, len(lead))
-    arguments = dict(kernel_size=geometry.kernel, stride=geometry.stride, padding=tuple(padding),
-                     dilation=geometry.dilation, ceil_mode=bool(rng.integers(0, 2)))  # fmt: skip
+    arguments = {"kernel_size": geometry.kernel, "stride": geometry.stride, "padding": tuple(padding),
+                     "dilation": geometry.dilation, "ceil_mode": bool(rng.integers(0, 2))}  # fmt: skip
     return x, arguments
 
 

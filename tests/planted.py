@@ -47,6 +47,8 @@ BUGS = {
     "written_before_errors": "out cleared before the arguments are looked at",
     "input_modified": "the input used as scratch space",
     "infinite_window_accepted": "a window larger than the input gives an empty result",
+    "bins_disjoint": "adaptive bins that end where the next one begins",
+    "bins_positions_of_bins": "positions within a bin of adaptive pooling, not within the plane",
 }
 
 FLOATS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
@@ -430,3 +432,26 @@ def pool(
     else:
         values = _like(values, given, bug)
     return (values, positions.astype(index_dtype)) if return_indices else values
+
+
+def adaptive_pool(x, output_size, *, axes=None, reduce="max", return_indices=False, bug=None):
+    """Pool to a given size as npool.adaptive_pool does, but for the planted bug."""
+    axes = range(x.ndim - len(output_size), x.ndim) if axes is None else axes
+    geometry = []
+    for axis, size in zip(axes, output_size, strict=True):
+        n = x.shape[axis]
+        size = n if size is None else size
+        i = np.arange(size)
+        starts, stops = i * n // size, -(-(i + 1) * n // size)
+        if bug == "bins_disjoint":
+            stops = np.maximum((i + 1) * n // size, starts + 1)
+        grid = starts[:, None] + np.arange((stops - starts).max())
+        geometry.append((axis % x.ndim, grid, grid < stops[:, None], stops - starts, 0, n))
+    options = {"count_include_pad": True, "divisor_override": None, "rounding": "half_even"}
+    result = _result_dtype(reduce, x.dtype)
+    values, positions = _compute(x, geometry, reduce, result, options, bug)
+    if bug == "bins_positions_of_bins":
+        (number, grid, *_), others = geometry[-1], [1] * x.ndim
+        others[number] = -1
+        positions = positions - grid[:, 0].reshape(others)
+    return (values, positions) if return_indices else values

@@ -221,3 +221,20 @@ def test_the_tests_of_the_engine_pass_under_the_check(driver):
     passed = re.search(r"^(\d+) passed, \d+ deselected", done.stdout, re.MULTILINE)
     assert passed, done.stdout[-5000:]
     assert int(passed[1]) > 600
+
+
+def test_bins_and_unpooling_pass_under_the_check():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+         "tests/test_engine_bins.py"],
+        cwd=ROOT,
+        env=environment(**CHECKED, PYTEST_ADDOPTS=None),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr
+    passed = re.search(r"^(\d+) passed", done.stdout, re.MULTILINE)
+    assert passed, done.stdout[-5000:]
+    assert int(passed[1]) > 50

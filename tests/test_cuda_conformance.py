@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("numba_cuda", reason="the CUDA kernels need numba-cuda: pip install npool[cuda]")
-
-import npool
-from npool.testing import Problem, oracle
+pytest.importorskip(
+    "numba_cuda", reason="the CUDA kernels need numba-cuda: pip install npool[cuda]"
+)
 
 from away import Executor, call
 from cuda_problems import GEOMETRIES, array, counted_gradient, picked_gradient, problem
+
+import npool
+from npool.testing import Problem, oracle
 
 pytestmark = pytest.mark.slow
 EXECUTORS = (Executor((9, 0)), Executor((10, 0)))
@@ -41,14 +43,14 @@ def dtype_of(name):
 
 
 FOLDS = {
-    "max": dict(reduce="max"),
-    "max with positions": dict(reduce="max", return_indices=True),
-    "min": dict(reduce="min"),
-    "min with positions": dict(reduce="min", return_indices=True, index_dtype=np.int32),
-    "avg": dict(reduce="avg"),
-    "avg of what is inside": dict(reduce="avg", count_include_pad=False),
-    "sum": dict(reduce="sum"),
-    "lp": dict(reduce="lp"),
+    "max": {"reduce": "max"},
+    "max with positions": {"reduce": "max", "return_indices": True},
+    "min": {"reduce": "min"},
+    "min with positions": {"reduce": "min", "return_indices": True, "index_dtype": np.int32},
+    "avg": {"reduce": "avg"},
+    "avg of what is inside": {"reduce": "avg", "count_include_pad": False},
+    "sum": {"reduce": "sum"},
+    "lp": {"reduce": "lp"},
 }
 
 
@@ -112,7 +114,7 @@ NINE = np.random.default_rng(9)
 def test_types(dtype):
     kind = dtype_of(dtype)
     x = array((2, 4, 5, 7), "float32" if kind.kind in "cV" else dtype, NINE, True).astype(kind)
-    arguments = dict(kernel_size=(2, 3), stride=(2, 1), padding=1)
+    arguments = {"kernel_size": (2, 3), "stride": (2, 1), "padding": 1}
     ops = ("sum", "avg") if kind.kind == "c" else ("max", "min", "sum", "avg")
     for view in (x, np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)):
         for op in ops:
@@ -135,7 +137,7 @@ def test_types(dtype):
 def test_every_other_reducer(op):
     for dtype in ("float32", "int16"):
         x = array((2, 3, 5, 7), dtype, NINE)
-        arguments = dict(kernel_size=(2, 3), stride=(2, 1), padding=1)
+        arguments = {"kernel_size": (2, 3), "stride": (2, 1), "padding": 1}
         with np.errstate(all="ignore"):
             wanted = npool.pool(x, **arguments, reduce=op)
         for executor in EXECUTORS:
@@ -160,14 +162,14 @@ def test_powers_and_a_reducer_of_ones_own():
 
 
 LARGE = {
-    "built from 8 and 64": ((3, 200), (100,), dict(stride=1, padding=50)),
-    "walked": ((3, 700), (300,), dict(stride=200, padding=7, ceil_mode=True)),
+    "built from 8 and 64": ((3, 200), (100,), {"stride": 1, "padding": 50}),
+    "walked": ((3, 700), (300,), {"stride": 200, "padding": 7, "ceil_mode": True}),
     "in pieces": ((3, 2000), (2000,), {}),
     "a plane": ((3, 40, 50), (40, 50), {}),
-    "one axis after another": ((3, 30, 20), (7, 9), dict(stride=1, padding=3)),
+    "one axis after another": ((3, 30, 20), (7, 9), {"stride": 1, "padding": 3}),
     "clipped, dilated, channels last": (
-        (40, 50, 3), (35, 19), dict(stride=(1, 2), padding=9, dilation=(1, 2), axes=(0, 1))),
-    "mostly padding": ((5, 7), (2, 100), dict(stride=1, padding=60)),
+        (40, 50, 3), (35, 19), {"stride": (1, 2), "padding": 9, "dilation": (1, 2), "axes": (0, 1)}),
+    "mostly padding": ((5, 7), (2, 100), {"stride": 1, "padding": 60}),
 }  # fmt: skip
 
 
@@ -177,8 +179,8 @@ def test_large_windows(case):
     x = array(shape, "float32", NINE)
     x[~np.isfinite(x)] = 1
     x.flat[7::211] = np.nan
-    for options in (dict(reduce="max"), dict(reduce="avg", count_include_pad=False),
-                    dict(reduce="max", return_indices=True)):  # fmt: skip
+    for options in ({"reduce": "max"}, {"reduce": "avg", "count_include_pad": False},
+                    {"reduce": "max", "return_indices": True}):  # fmt: skip
         wanted = npool.pool(x, kernel, **arguments, **options)
         got = call(npool.pool, EXECUTORS[0], x, kernel_size=kernel, **arguments, **options)
         if options["reduce"] == "avg":
@@ -190,7 +192,12 @@ def test_large_windows(case):
 def test_positions_of_axes_in_another_order():
     x = np.round(NINE.normal(size=(3, 9, 8)) * 2).astype(np.float32)
     for kernel in ((2, 3), (5, 20)):
-        arguments = dict(axes=(2, 1), padding=((1, 0), (9, 9)), stride=1, return_indices=True)
+        arguments = {
+            "axes": (2, 1),
+            "padding": ((1, 0), (9, 9)),
+            "stride": 1,
+            "return_indices": True,
+        }
         wanted = oracle.pool(x, kernel, **arguments, reduce="min")
         got = call(npool.min_pool, EXECUTORS[0], x, kernel_size=kernel, **arguments)
         for a, b in zip(got, wanted, strict=True):
@@ -210,7 +217,7 @@ def test_a_sum_of_1024_stays_within_8_units_in_the_last_place():
                                                      ((7, 10, 3), (9, 4), (0, 1))])  # fmt: skip
 def test_adaptive_bins(shape, bins, axes):
     x = NINE.integers(-9, 9, shape).astype(np.float32)
-    for function, options in ((npool.adaptive_max_pool, dict(return_indices=True)),
+    for function, options in ((npool.adaptive_max_pool, {"return_indices": True}),
                               (npool.adaptive_avg_pool, {})):  # fmt: skip
         wanted = function(x, bins, axes=axes, **options)
         got = call(function, EXECUTORS[1], x, output_size=bins, axes=axes, **options)
@@ -231,7 +238,7 @@ def test_unpooling(dtype):
     x = NINE.permutation(2 * 3 * 7 * 9).reshape(2, 3, 7, 9).astype(dtype)
     for kernel, stride in (((2, 2), None), ((3, 2), (2, 2))):
         pooled, places = npool.max_pool(x, kernel, stride, return_indices=True)
-        arguments = dict(kernel_size=kernel, stride=stride, output_size=(7, 9))
+        arguments = {"kernel_size": kernel, "stride": stride, "output_size": (7, 9)}
         wanted = npool.max_unpool(pooled, places, **arguments)
         exactly(call(npool.max_unpool, EXECUTORS[0], pooled, places, **arguments), wanted)
 
@@ -240,12 +247,14 @@ def test_gradients_of_many_windows_and_of_halves():
     for dtype, kernel, stride in (("float32", (11, 7), 1), ("float16", (3, 3), 2),
                                   ("float64", (9, 2), (7, 1))):  # fmt: skip
         x = NINE.integers(-9, 9, (2, 20, 16)).astype(dtype)
-        arguments = dict(kernel_size=kernel, stride=stride, padding=(kernel[0] // 2, 0))
+        arguments = {"kernel_size": kernel, "stride": stride, "padding": (kernel[0] // 2, 0)}
         values, places = npool.max_pool(x, **arguments, return_indices=True)
         got = call(npool.max_pool_backward, EXECUTORS[1], values, places, input_shape=x.shape,
                    **arguments)  # fmt: skip
         wanted = picked_gradient(values.astype(float), places, x.shape, 2)
-        np.testing.assert_allclose(got.astype(float), wanted, rtol=1e-3 if dtype[-2:] == "16" else 0)
+        np.testing.assert_allclose(
+            got.astype(float), wanted, rtol=1e-3 if dtype[-2:] == "16" else 0
+        )
         got = call(npool.avg_pool_backward, EXECUTORS[0], values, input_shape=x.shape, **arguments)
         wanted = counted_gradient(values.astype(float), x.shape, arguments, True)
         rtol = {"float16": 2e-3, "float32": 1e-5, "float64": 1e-12}[dtype]

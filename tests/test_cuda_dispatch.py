@@ -11,13 +11,13 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install npool[cuda]")
 
+from away import STREAM, Away, Executor, _held, call, on, send
+
 import npool
 from npool.cuda import device, holders, launching
 from npool.cuda.holders import aligned_to, held
 from npool.dispatch import on_device
 from npool.testing import oracle
-
-from away import STREAM, Away, Executor, _held, call, on, send
 
 ROOT = Path(__file__).resolve().parents[1]
 EXECUTOR = Executor((9, 0))
@@ -78,7 +78,7 @@ def test_the_result_is_of_the_same_kind_order_and_stream():
     with on(EXECUTOR) as executor:
         executor.reports.clear()
         assert isinstance(npool.avg_pool(send(X), (2, 2)), Away)
-        (step, report), = executor.reports
+        ((step, report),) = executor.reports
     # Everything is read once and written once.
     assert (report.loaded, report.stored) == (X.nbytes, X.nbytes // 4)
     assert step.launch.form.load == 4
@@ -214,8 +214,10 @@ def test_a_launch_asks_the_driver_for_no_more_than_it_needs(monkeypatch, current
     names = [name for name, _ in api.asked]
     assert names.count("cuLaunchKernel") == 2
     assert names.count("cuModuleLoadData") == 1, "a kernel is made once"
-    assert names.count("cuCtxPushCurrent") == names.count("cuCtxPopCurrent") == (
-        0 if current == 77 else 3
+    assert (
+        names.count("cuCtxPushCurrent")
+        == names.count("cuCtxPopCurrent")
+        == (0 if current == 77 else 3)
     )
     # Nothing is synchronised, nothing copied, nothing allocated behind the framework's back.
     assert not [n for n in names if "Sync" in n or "Memcpy" in n or "Mem" in n]

@@ -5,11 +5,11 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install npool[cuda]")
 
+from cuda_problems import GEOMETRIES, counted_gradient, picked_gradient, problem
+
 import npool
 from npool.cuda import launching
 from npool.testing import oracle
-
-from cuda_problems import GEOMETRIES, counted_gradient, picked_gradient, problem
 
 pytestmark = pytest.mark.gpu
 

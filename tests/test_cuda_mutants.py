@@ -1,17 +1,18 @@
 """Each mutant of the kernels is caught, and by the tier that the table names."""
 
 import collections
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install npool[cuda]")
 
-from npool.cuda import inspect, report
-
 from away import Executor, call, on, send
 from cuda_mutants import CALLS, MUTANTS, Mutated
 from ptx import Fault
+
+from npool.cuda import inspect, report
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.slow
 class Private(Executor):
     """An executor whose kernels are its own."""
 
-    kernels = {}
+    kernels: ClassVar[dict] = {}
 
 
 def results(executor, name):

@@ -54,41 +54,43 @@ class Gate:
 
 NCHW, NHWC = (8, 64, 112, 112), (8, 112, 112, 64)
 HEADLINE = [
-    Gate("max 3x3/2 p1", NCHW, (3, 3), dict(stride=2, padding=1), budget=2),
+    Gate("max 3x3/2 p1", NCHW, (3, 3), {"stride": 2, "padding": 1}, budget=2),
     Gate("max 2x2/2", NCHW, (2, 2), {}, budget=2, wide=16),
-    Gate("max 3x3/2, channels last", NHWC, (3, 3), dict(stride=2, axes=(1, 2)), budget=2, wide=16),
+    Gate(
+        "max 3x3/2, channels last", NHWC, (3, 3), {"stride": 2, "axes": (1, 2)}, budget=2, wide=16
+    ),
 ]
 FOLDS = [
     *HEADLINE,
-    Gate("min 3x3/2 p1", NCHW, (3, 3), dict(stride=2, padding=1), "min", budget=2),
-    Gate("avg 3x3/2 p1", NCHW, (3, 3), dict(stride=2, padding=1), "avg", budget=2, registers=72),
+    Gate("min 3x3/2 p1", NCHW, (3, 3), {"stride": 2, "padding": 1}, "min", budget=2),
+    Gate("avg 3x3/2 p1", NCHW, (3, 3), {"stride": 2, "padding": 1}, "avg", budget=2, registers=72),
     Gate("avg 2x2/2", NCHW, (2, 2), {}, "avg", budget=2, wide=16),
-    Gate("sum 3x3/1 p1", NCHW, (3, 3), dict(stride=1, padding=1), "sum", registers=72),
-    Gate("max 3x3/1 p1", NCHW, (3, 3), dict(stride=1, padding=1), registers=72),
+    Gate("sum 3x3/1 p1", NCHW, (3, 3), {"stride": 1, "padding": 1}, "sum", registers=72),
+    Gate("max 3x3/1 p1", NCHW, (3, 3), {"stride": 1, "padding": 1}, registers=72),
     Gate("lp2 2x2/2", NCHW, (2, 2), {}, "lp", budget=None, divides=True),
     Gate("lp1 2x2/2", NCHW, (2, 2), {}, lp(1), wide=16),
-    Gate("max 3x3/2 with positions", NCHW, (3, 3), dict(stride=2, return_indices=True)),
-    Gate("max 2x2/2 with positions", NCHW, (2, 2), dict(return_indices=True)),
-    Gate("max 3x3/2 of float16", NCHW, (3, 3), dict(stride=2), dtype="float16"),
-    Gate("max 3x3/2 of float16 pairs", NHWC, (3, 3), dict(stride=2, axes=(1, 2)), dtype="float16",
+    Gate("max 3x3/2 with positions", NCHW, (3, 3), {"stride": 2, "return_indices": True}),
+    Gate("max 2x2/2 with positions", NCHW, (2, 2), {"return_indices": True}),
+    Gate("max 3x3/2 of float16", NCHW, (3, 3), {"stride": 2}, dtype="float16"),
+    Gate("max 3x3/2 of float16 pairs", NHWC, (3, 3), {"stride": 2, "axes": (1, 2)}, dtype="float16",
          budget=2, wide=16),
-    Gate("avg 3x3/2 of bfloat16", NHWC, (3, 3), dict(stride=2, axes=(1, 2)), "avg", "bfloat16",
+    Gate("avg 3x3/2 of bfloat16", NHWC, (3, 3), {"stride": 2, "axes": (1, 2)}, "avg", "bfloat16",
          budget=6, registers=96),
     Gate("max 2x2/2 of uint8", NCHW, (2, 2), {}, dtype="uint8", budget=8),
     Gate("max 2x2/2 of float64", NCHW, (2, 2), {}, dtype="float64", double=True, wide=16),
-    Gate("max 5/2, 1-D", (64, 4096), (5,), dict(stride=2, padding=2), budget=4),
-    Gate("avg 3x3x3/2 p1", (2, 16, 32, 32, 32), (3, 3, 3), dict(stride=2, padding=1), "avg",
+    Gate("max 5/2, 1-D", (64, 4096), (5,), {"stride": 2, "padding": 2}, budget=4),
+    Gate("avg 3x3x3/2 p1", (2, 16, 32, 32, 32), (3, 3, 3), {"stride": 2, "padding": 1}, "avg",
          budget=None, registers=96, divides=True),
     Gate("max 2x2x2/2", (2, 16, 32, 32, 32), (2, 2, 2), {}, budget=None),
-    Gate("max 7x7/1 p3, separable", (2, 8, 56, 56), (7, 7), dict(stride=1, padding=3), count=1,
+    Gate("max 7x7/1 p3, separable", (2, 8, 56, 56), (7, 7), {"stride": 1, "padding": 3}, count=1,
          budget=None, registers=96),
     Gate("avg of a plane", (32, 64, 56, 56), (56, 56), {}, "avg", count=5, budget=None,
          registers=96),
-    Gate("max 65/1, built from 8 and 64", (64, 4096), (65,), dict(stride=1, padding=32), count=5,
+    Gate("max 65/1, built from 8 and 64", (64, 4096), (65,), {"stride": 1, "padding": 32}, count=5,
          budget=None, registers=96),
-    Gate("max 100/90, walked", (64, 4096), (100,), dict(stride=90), count=2, budget=None,
+    Gate("max 100/90, walked", (64, 4096), (100,), {"stride": 90}, count=2, budget=None,
          registers=128),
-    Gate("var 3x3/2", NCHW, (3, 3), dict(stride=2), "var", budget=None, registers=255, double=True,
+    Gate("var 3x3/2", NCHW, (3, 3), {"stride": 2}, "var", budget=None, registers=255, double=True,
          divides=True),
 ]  # fmt: skip
 
@@ -101,9 +103,9 @@ def dtype_of(name):
 
 def made(gate):
     """The steps of a gate's call, and its floor of bytes a result."""
-    names = dict(stride=None, padding=0, dilation=1, ceil_mode=False, axes=None, reduce=gate.reduce,
-                 dtype=None, count_include_pad=None, divisor_override=None, rounding="half_even",
-                 return_indices=False, index_dtype=np.int64)  # fmt: skip
+    names = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, "axes": None, "reduce": gate.reduce,
+                 "dtype": None, "count_include_pad": None, "divisor_override": None, "rounding": "half_even",
+                 "return_indices": False, "index_dtype": np.int64}  # fmt: skip
     dtype = dtype_of(gate.dtype)
     seen = report._Seen(gate.shape, report._contiguous(gate.shape, dtype.itemsize), dtype)
     asked = operation(seen, gate.kernel, *{**names, **gate.arguments}.values())
@@ -140,17 +142,17 @@ def test_folds(gate):
 
 
 GRADIENTS = [
-    Gate("sum 3x3/2 p1", NCHW, (3, 3), dict(stride=2, padding=1), "sum", budget=4),
-    Gate("average 3x3/2 p1", NCHW, (3, 3), dict(stride=2, padding=1), "average", budget=8,
+    Gate("sum 3x3/2 p1", NCHW, (3, 3), {"stride": 2, "padding": 1}, "sum", budget=4),
+    Gate("average 3x3/2 p1", NCHW, (3, 3), {"stride": 2, "padding": 1}, "average", budget=8,
          registers=96),
     Gate("average 2x2/2", NCHW, (2, 2), {}, "average", budget=4),
-    Gate("add 3x3/2 p1", NCHW, (3, 3), dict(stride=2, padding=1), "add", budget=4, registers=96),
+    Gate("add 3x3/2 p1", NCHW, (3, 3), {"stride": 2, "padding": 1}, "add", budget=4, registers=96),
     Gate("add 2x2/2", NCHW, (2, 2), {}, "add", budget=4, registers=72),
-    Gate("add 3x3/2, channels last", NHWC, (3, 3), dict(stride=2, axes=(1, 2)), "add", budget=4,
+    Gate("add 3x3/2, channels last", NHWC, (3, 3), {"stride": 2, "axes": (1, 2)}, "add", budget=4,
          registers=128),
-    Gate("add 3x3x3/2", (2, 16, 32, 32, 32), (3, 3, 3), dict(stride=2), "add", budget=None,
+    Gate("add 3x3x3/2", (2, 16, 32, 32, 32), (3, 3, 3), {"stride": 2}, "add", budget=None,
          registers=96),
-    Gate("add 13x13/1 p6", (2, 8, 32, 32), (13, 13), dict(stride=1, padding=6), "add", budget=None,
+    Gate("add 13x13/1 p6", (2, 8, 32, 32), (13, 13), {"stride": 1, "padding": 6}, "add", budget=None,
          registers=96),
     Gate("last 2x2/2", NCHW, (2, 2), {}, "last", budget=4, registers=72),
 ]  # fmt: skip

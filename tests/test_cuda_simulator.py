@@ -20,10 +20,10 @@ SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "1"
 pytestmark = pytest.mark.slow
 
 if SIMULATED:
+    from away import Simulator, call
+
     import npool
     from npool.testing import RULES, checking, descriptor, from_function
-
-    from away import Simulator, call
 
     SIMULATOR = Simulator()
 
@@ -83,5 +83,3 @@ else:
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
         assert " passed" in done.stdout
-
-

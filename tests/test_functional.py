@@ -347,11 +347,12 @@ def torch_signature(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch = pytest.importorskip("torch").nn.functional
-    if name.startswith("avg"):  # a builtin
+    if name.startswith("avg") or name == "adaptive_avg_pool1d":  # builtins
         text = re.search(rf"{name}\((.*?)\) -> Tensor", getattr(torch, name).__doc__).group(1)
         return [tuple(entry.split("=")) for entry in text.split(", ")]
-    plain = name.startswith("max") and not name.endswith("indices")
-    parameters = inspect.signature(getattr(torch, f"_{name}" if plain else name)).parameters
+    # Of a pair that `return_indices` chooses from, the one without has a name of its own.
+    plain = f"_{name}" if hasattr(torch, f"_{name}") else name
+    parameters = inspect.signature(getattr(torch, plain)).parameters
     return [shown(parameter) for parameter in parameters.values()]
 
 
@@ -364,5 +365,76 @@ def shown(parameter):
 
 @pytest.mark.parametrize("name", [name for name in F.__all__ if "pool" in name])
 def test_signature_is_torchs(name):
-    parameters = inspect.signature(getattr(F, name)).parameters
-    assert [shown(parameter) for parameter in parameters.values()] == torch_signature(name)
+    parameters = inspect.signature(getattr(F, name)).parameters.values()
+    # What npool adds can be given by name alone.
+    added = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+    assert added == (["generator"] if name.startswith("fractional") else [])
+    own = [shown(one) for one in parameters if one.name not in added]
+    assert own == torch_signature(name)
+
+
+def test_every_pooling_function_of_torch_is_there():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch = pytest.importorskip("torch").nn.functional
+    names = {name for name in dir(torch) if "pool" in name and not name.startswith("_")}
+    assert names == set(F.__all__) - {"ArgumentError"}
+
+
+# --- results of a given size ---------------------------------------------------------------------
+
+
+def test_adaptive_pools():
+    x = np.arange(20.0).reshape(1, 4, 5)
+    check_equal(F.adaptive_avg_pool2d(x, (2, 2)), [[[3.5, 5.5], [13.5, 15.5]]])
+    check_equal(F.adaptive_max_pool2d(x, (None, 1)), [[[4.0], [9], [14], [19]]])
+    check_equal(F.adaptive_avg_pool2d(x[None], 1), [[[[9.5]]]])
+    check_equal(F.adaptive_max_pool1d(x[0], 2), [[2.0, 4], [7, 9], [12, 14], [17, 19]])
+    check_equal(F.adaptive_avg_pool1d(x[0].astype(np.float32), (1,)), [[2.0], [7], [12], [17]],
+                np.float32)  # fmt: skip
+    values, places = F.adaptive_max_pool3d(x[None], (1, 2, 2), return_indices=True)
+    check_equal(values, [[[[7.0, 9], [17, 19]]]])
+    check_equal(places, [[[[7, 9], [17, 19]]]], np.int64)
+    for n in (1, 2, 3):
+        x = np.random.default_rng(n).normal(size=(2, 3, *[5] * n))
+        both = getattr(F, f"adaptive_max_pool{n}d")(x, 3, return_indices=True)
+        for got, want in zip(
+            getattr(F, f"adaptive_max_pool{n}d_with_indices")(x, 3), both, strict=True
+        ):
+            check_equal(got, want)
+
+
+def test_integers_and_bool_of_a_given_size():
+    x = np.array([[-1, -2, 7, 8, 9]], np.int16)
+    check_equal(F.adaptive_avg_pool1d(x, 2), [[1, 8]], np.int16)
+    check_equal(F.adaptive_avg_pool1d(x[:, :2], 1), [[-1]], np.int16)
+    check_equal(F.adaptive_max_pool1d(x > 7, 2), [[False, True]], bool)
+
+
+def test_unpooling():
+    x = np.array([[[6.0, 8], [14, 16]]])
+    places = np.array([[[5, 7], [13, 15]]])
+    want = np.zeros((1, 4, 4))
+    want[0, 1::2, 1::2] = x
+    check_equal(F.max_unpool2d(x, places, 2), want)
+    check_equal(F.max_unpool2d(x[None], places[None], 2, 2, 0, (1, 1, 4, 4)), want[None])
+    check_equal(F.max_unpool2d(x, places, 2, output_size=[5, 5]).sum(), 44.0)
+    check_equal(F.max_unpool1d(np.array([[3, 4]]), np.array([[1, 2]]), 2), [[0, 3, 4, 0]])
+    check_equal(F.max_unpool3d(x[None], places[None], (1, 2, 2)), want[None])
+
+
+def test_fractional_pools_draw_their_samples():
+    x = np.random.default_rng(0).normal(size=(2, 3, 9, 9)).astype(np.float32)
+    one = F.fractional_max_pool2d(x, 2, 4, generator=np.random.default_rng(3))
+    two = F.fractional_max_pool2d(x, 2, output_ratio=0.5, generator=np.random.default_rng(3))
+    check_equal(one, two, np.float32)
+    assert F.fractional_max_pool2d(x, 2, (4, 3)).shape == (2, 3, 4, 3)
+    values, places = F.fractional_max_pool3d(x, 1, (1, 4, 4), return_indices=True)
+    check_equal(np.take_along_axis(x.reshape(2, -1), places.reshape(2, -1), 1),
+                values.reshape(2, -1), np.float32)  # fmt: skip
+    whole = np.arange(81).reshape(1, 9, 9)
+    got = F.fractional_max_pool2d(whole, 2, 3, _random_samples=np.array([[[0.0, 0.5]]]))
+    # The first sample is that of the columns: 0, 3 and 7; rows begin at 0, 4 and 7.
+    check_equal(got, [[[10, 13, 17], [46, 49, 53], [73, 76, 80]]])
+    with pytest.raises(TypeError, match=r"must be a numpy\.random\.Generator, got int"):
+        F.fractional_max_pool2d(x, 2, 3, generator=5)

@@ -99,6 +99,22 @@ GEOMETRIES = [
     ((1, 1), (1, 1), 1, 0, 1, False, None),
     ((7, 1), (3, 1), 2, 1, 1, True, None),
 ]
+
+
+class Size(tuple):
+    """The size of the result, in the place of a kernel: adaptive pooling."""
+
+
+GEOMETRIES += [
+    # shape, size of the result, axes
+    ((40, 13, 13), Size((6, 6)), None),
+    ((31, 45), Size((7, 11)), None),
+    ((3, 700), Size((501,)), None),
+    ((3, 700), Size((9,)), None),
+    ((4, 20, 170), Size((3, 4)), None),
+    ((9, 10, 3), Size((4, 7)), (0, 1)),
+    ((41, 12), Size((7,)), (0,)),
+]
 REDUCTIONS = [
     ("max", "float32"), ("positions", "float32"), ("sum", "float32"), ("avg", "float32"),
     ("range", "float32"), ("var", "float32"), ("min", "uint8"), ("sum", "complex64"),
@@ -119,6 +135,11 @@ def layouts(ndim):
 
 def call(x, reduce, geometry, out=None):
     _, *arguments, axes = geometry
+    if isinstance(arguments[0], Size):
+        chosen = {"reduce": "max", "return_indices": True} if reduce == "positions" else {
+            "reduce": reduce
+        }  # fmt: skip
+        return npool.adaptive_pool(x, arguments[0], axes=axes, out=out, **chosen)
     if reduce == "positions":
         return npool.pool(x, *arguments, axes=axes, return_indices=True, out=out)
     return npool.pool(x, *arguments, axes=axes, reduce=reduce, out=out)
@@ -164,6 +185,46 @@ SIZES = [
     ("min", "uint8", "large"),
     ("max", "float16", "large"),
 ]
+
+
+def check_guarded_sizes():
+    """Fractional pooling and unpooling with each of their arrays at a guard page."""
+    rng = np.random.default_rng(0)
+    for shape, axes in (((4, 9, 10), (1, 2)), ((5, 37), (1,)), ((8, 9, 3), (0, 1))):
+        plain = rng.integers(1, 60, shape).astype(np.float32)
+        sizes, kernel = tuple(shape[a] // 2 for a in axes), (2,) * len(axes)
+        samples = rng.random((*(n for a, n in enumerate(shape) if a not in axes), len(axes)))
+        values, places = npool.fractional_max_pool(
+            plain, kernel, sizes, samples=samples, axes=axes, return_indices=True
+        )
+        lengths = tuple(shape[a] for a in axes)
+        back = npool.max_unpool(values, places, kernel, output_size=lengths, axes=axes)
+        for name, options in layouts(plain.ndim):
+            for at_end in (True, False):
+                print(f"{shape} {axes} {name} at_end={at_end}", flush=True)
+                x = guarded(plain, at_end, **options)
+                pair = tuple(guarded(np.zeros_like(p), at_end, **options) for p in (values, places))
+                npool.fractional_max_pool(
+                    x, kernel, sizes, samples=guarded(samples, at_end), axes=axes,
+                    return_indices=True, out=pair,
+                )  # fmt: skip
+                assert np.array_equal(pair[0], values)
+                assert np.array_equal(pair[1], places)
+                for form in ({}, options):
+                    out = guarded(np.zeros_like(back), at_end, **form)
+                    npool.max_unpool(*pair, kernel, output_size=lengths, axes=axes, out=out)
+                    assert np.array_equal(out, back)
+    print("whole")
+
+
+def test_nothing_beyond_an_array_is_touched_by_windows_drawn_and_unpooling():
+    code = """
+        from test_guard_pages import check_guarded_sizes
+        check_guarded_sizes()
+    """
+    status, out, err = run(code, timeout=300)
+    last = out.splitlines()[-1] if out else ""
+    assert (status, last, err) == (0, "whole", ""), f"exit status {status} after: {last}\n{err}"
 
 
 @pytest.mark.parametrize(("reduce", "dtype", "size"), SIZES)

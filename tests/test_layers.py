@@ -48,8 +48,8 @@ PUBLIC = ("npool", "npool.geometry", "npool.reducers", "npool.testing")
 FRAMEWORKS = ("torch", "jax", "onnx", "onnxruntime", "scipy", "skimage", "cv2", "tinybrain")
 #: The core, from the bottom up: a module may import those that are in lines above its own.
 WORDS = ("npool.values", "npool.scalars")
-RULES = ("npool.geometry", "npool.threads", "npool.dtypes", "npool.layout", "npool.memory",
-         "npool.dispatch")  # fmt: skip
+RULES = ("npool.geometry", "npool.bins", "npool.threads", "npool.dtypes", "npool.layout",
+         "npool.memory", "npool.dispatch")  # fmt: skip
 VALUES = (*WORDS, *RULES, "npool.reducer", "npool.reducers", "npool.arrays", "npool.averages")
 
 #: The longest name that a module starts with decides. A name here stands for itself and all
@@ -65,6 +65,7 @@ MAY_IMPORT = {
     "npool.rebinding": Room((), why="functions, whatever engine they are for"),
     "npool.identities": Room(("numpy", "npool.dtypes", "npool.reducer")),
     "npool.geometry": Room(("npool.values",), why="shape rules are integers: no numpy"),
+    "npool.bins": Room(("npool.values", "npool.geometry"), why="shape rules, too"),
     "npool.threads": Room(("npool.values",), why="a setting; the pool is the engine's"),
     "npool.dtypes": Room(("numpy", "npool.values"), ("ml_dtypes",)),
     "npool.memory": Room(("numpy",)),
@@ -77,8 +78,12 @@ MAY_IMPORT = {
     "npool.operation": Room(("numpy", *VALUES), ("npool.cpu.engine",)),
     "npool.api": Room(("numpy", *VALUES, "npool.operation"), ("npool.cpu.engine",)),
     "npool.faces": Room(("numpy", *VALUES, "npool.api")),
+    "npool.adaptive": Room(("numpy", *VALUES, "npool.operation")),
+    "npool.fractional": Room(("numpy", *VALUES, "npool.operation")),
+    "npool.unpool": Room(("numpy", *VALUES), ("npool.cpu.unpooling",)),
     "npool.functional": Room(
-        ("numpy", *VALUES, "npool.api", "npool.faces", "npool.functional"),
+        ("numpy", *VALUES, "npool.api", "npool.faces", "npool.adaptive", "npool.fractional",
+         "npool.unpool", "npool.functional"),
     ),
     "npool.gradients": Room(
         ("numpy", *VALUES, "npool.operation", "npool.gradients"),
@@ -113,6 +118,9 @@ MAY_IMPORT = {
     ),
     "npool.testing.gradients": Room(
         ("numpy", "npool.testing.oracle"), why="as the oracle, of whose geometry it is made"
+    ),
+    "npool.testing.oracle_sizes": Room(
+        ("numpy", "npool.testing.exact", "npool.testing.operations"), why="as the oracle's",
     ),
     "npool.testing.operations": Room(("numpy", "npool.testing.exact")),
     "npool.testing.exact": Room(("numpy",), ("ml_dtypes",)),
@@ -278,7 +286,7 @@ def test_the_walk_sees_every_way_of_importing(tmp_path, monkeypatch):
 
 #: The loops and the driver; what they are bound to is in binding, instructions and interpreted.
 TEMPLATES = ("lanes", "parts", "folds", "strips", "fetch", "tiles", "planes", "wholes", "spread",
-             "scatter")  # fmt: skip
+             "scatter", "bins", "unpool")  # fmt: skip
 #: Addresses and positions are int64, run-time numbers float64, whatever the array holds.
 OF_THE_ENGINE = {"int64", "float64"}
 

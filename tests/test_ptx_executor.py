@@ -9,10 +9,10 @@ pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install npool[cu
 
 from numba import cuda
 from numba.cuda import types
-
-from npool.cuda import toolkit
 from ptx import Fault, Grid, Kernel
 from ptx.parse import Unsupported, parse
+
+from npool.cuda import toolkit
 
 ONE = Grid((1, 1, 1), (1, 1, 1))
 
@@ -216,13 +216,12 @@ def reversed_with(barrier):
         shared = cuda.shared.array(64, types.float32)
         i = cuda.threadIdx.x
         shared[i] = source[i]
-        if barrier == "all":
-            cuda.syncthreads()
-        elif barrier == "some" and i < 32:
+        if barrier == "all" or barrier == "some" and i < 32:
             cuda.syncthreads()
         result[i] = shared[n - 1 - i]
 
     if barrier == "none":
+
         def turn(source, result, n):
             shared = cuda.shared.array(64, types.float32)
             i = cuda.threadIdx.x

@@ -187,9 +187,13 @@ def test_every_rule_can_fail():
         noise = np.random.default_rng().normal(size=(1, 1, 1, 1, 1, 1, 7))
         return (noise, noise) if return_indices else noise
 
+    def sized(x, output_size, return_indices=False):
+        return nonsense(np.zeros(0), (1,), return_indices=return_indices)
+
     implementation = testing.from_function(
-        nonsense, fold=lambda fold: fold, output_shape=lambda shape, **geometry: (17,)
-    )
+        nonsense, fold=lambda fold: fold, output_shape=lambda shape, **geometry: (17,),
+        adaptive=sized,
+    )  # fmt: skip
     passed = [
         name
         for name, one in testing.RULES.items()
@@ -213,6 +217,7 @@ def test_descriptor_says_why_it_refuses_a_problem():
         "has no dilation": testing.edge("batch_of_rows", dilation=2),
         "has no padding": testing.edge("batch_of_rows", padding=1),
         "has no same": testing.edge("batch_of_rows", padding="same"),
+        "has no adaptive": testing.Problem("max", (1, 4), output_size=(2,)),
         "has no ceil_mode=True": testing.edge("batch_of_rows", ceil_mode=True),
         "does not take the layout F": testing.edge("batch_of_rows", layout="F"),
     }

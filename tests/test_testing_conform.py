@@ -106,6 +106,8 @@ def test_nan_in_scipy_s_running_sum():
         "ceil_last_window_starts_inside",
         "avg_divisor_clipped",
         "avg_may_leave_out_padding",
+        "bins_hold_all_that_they_touch",
+        "bins_have_positions",
     ],
 )
 def test_torch_keeps_the_rules_that_come_from_it(rule):

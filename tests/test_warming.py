@@ -98,13 +98,13 @@ def test_its_calls_reach_every_driver(rank, placed, monkeypatch):
     engine._prepared.cache_clear()
     for step in warming.steps("float32", rank, "max", placed):
         step.run()
-    assert driven[:4] == ["planes", "strips", "wholes", "tiles"]
+    assert driven[:5] == ["planes", "strips", "wholes", "tiles", "bins"]
     assert strided[:4] == [False, False, False, True]
     if placed:
         # positions are not for "planes" and "wholes"
-        assert driven[5:] == ["strips", "tiles", "tiles"]
-        assert strided[5:] == [False, False, True]
-    assert len(driven) == (8 if placed else 4)
+        assert driven[6:] == ["strips", "tiles", "tiles", "bins"]
+        assert strided[5:] == [False, False, True]  # those that are no bins
+    assert len(driven) == (10 if placed else 5)
 
 
 @pytest.mark.parametrize("name", npool.REDUCERS)
@@ -116,19 +116,19 @@ def test_every_reducer_and_dtype_can_be_asked_for(name):
         ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype for dtype in OPERATIONS[name].dtypes
     ]
     found = warming.steps(types, (1, 2), name, False)
-    assert len(found) == 4 * 2 * len(types)
-    assert len({step.label for step in found}) == 4 * len(types)
+    assert len(found) == 5 * 2 * len(types)
+    assert len({step.label for step in found}) == 5 * len(types)
 
 
 def test_reducers_of_ones_own_and_sequences_of_all_kinds():
     mine = npool.Reducer("mine", lambda a, b: a + b, 0)
     found = warming.steps({np.float32}, range(1, 3), (mine, "max"), False)
-    assert [step.operation.types.reducer.name for step in found] == ["mine"] * 8 + ["max"] * 8
+    assert [step.operation.types.reducer.name for step in found] == ["mine"] * 10 + ["max"] * 10
 
 
 def test_positions_are_for_those_that_have_them():
     found = warming.steps("int8", 2, ("avg", "max"), True)
-    assert [step.operation.index is not None for step in found] == [False] * 8 + [True] * 4
+    assert [step.operation.index is not None for step in found] == [False] * 10 + [True] * 5
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ LONG = 32
 #: The longest bin, and the longest row whose bins are not known beforehand, to be fetched whole.
 MOST_STAGED, MOST_ROW = 128 * 16, 1 << 16
 #: Bytes of scratch of a row, and of all the rows that are folded together.
-ROW_BYTES, BLOCK_BYTES = 1 << 13, 1 << 14
+ROW_BYTES, BLOCK_BYTES = 1 << 12, 1 << 16
 #: Bins along an axis past which a schedule is made anew for each call rather than kept.
 MANY = 1 << 16
 
@@ -167,9 +167,7 @@ def bin_schedule(
     )  # fmt: skip
 
 
-def _fit(
-    row: Dim, table: NDArray[np.int64], segment: int, width: int, drawn: bool
-) -> int:
+def _fit(row: Dim, table: NDArray[np.int64], segment: int, width: int, drawn: bool) -> int:
     """Choose the row's tile; return the positions of scratch that it takes, `width` bytes each."""
     row.tile = row.out
     if row.mode == SEGMENT:

@@ -2,8 +2,8 @@
 
 A table says of each output of a pooled axis where its taps begin and how many there are. The
 axes before the row are folded while rows are fetched, for many planes at once: they share their
-bins. Then each bin of the row is folded, for all the rows that there are. `npool.cpu.binning` lays the call out; `npool.cpu.folds` says
-what the arguments are.
+bins. Then each bin of the row is folded, for all the rows that there are. `npool.cpu.binning`
+lays the call out; `npool.cpu.folds` says what the arguments are.
 
 The dimension before the row, the *group*, is not pooled: its elements are planes. Of the one
 before that, a few outputs are taken at a time; of those before, one. `PLAIN` says that a
@@ -126,9 +126,20 @@ def bins_fetch(
     for i in range(row):
         fused *= work_of(work, i, TAPS)
     if dim(dims, row, MODE) != SEGMENT:
+        some, o, p = row - 2, source + low * along, place + low * each
+        if fused <= 4 and fused == work_of(work, some, TAPS) and get(head, STRIDED) == 0:
+            # Few rows, at equal distances, which no list need hold.
+            apart, climb = dim(dims, some, IN_STRIDE), dim(dims, some, PLACE)
+            call_rows(
+                get(env, SOURCE_ROWS), get(env, A), get(head, CAP), at, pitch, get(env, X), o,
+                o + apart, o + 2 * apart, o + 3 * apart, stride, get(env, COLS), p, p + climb,
+                p + 2 * climb, p + 3 * climb, 0, get(env, PARAMS), fused, True, extent * inner,
+                planes, 0, 4,
+            )  # fmt: skip
+            return
         fold_source(
-            env, dims, head, work, lists, at, pitch, planes, source + low * along, stride,
-            place + low * each, 0, fused, 1, True, extent * inner,
+            env, dims, head, work, lists, at, pitch, planes, o, stride, p, 0, fused, 1, True,
+            extent * inner,
         )  # fmt: skip
         return
     for s in range(work_of(work, row, SIZE)):
@@ -178,7 +189,19 @@ def bins_store(env, dims, head, spans, work, target, above, plane, planes, pitch
     n, across = work_of(work, row, SIZE), dim(dims, row, OUT_STRIDE)
     lift, within = dim(dims, row - 1, OUT_STRIDE), get(head, OUT_WITHIN)
     to = target + work_of(work, row, START) * across
-    for k in range(work_of(work, some, SIZE)):
+    several = work_of(work, some, SIZE)
+    if get(head, COUNTED) != 1 and planes < several:
+        # No divisors: rows of one plane are as good as those of one output of the axis before.
+        along = dim(dims, some, OUT_STRIDE)
+        where = to + work_of(work, some, START) * along
+        for k in range(planes):
+            call_store(
+                get(env, STORE), get(env, VALUES), get(env, POSITIONS), where + k * lift, along,
+                across, within, get(env, A), cap, k * pitch, planes * pitch, 0, 0, 0, 1, step,
+                get(head, INNER), n, several, 1, get(env, PARAMS),
+            )  # fmt: skip
+        return
+    for k in range(several):
         o, divisor = work_of(work, some, START) + k, above
         if dim(dims, some, MODE) != PLAIN:
             divisor *= span(spans, bin_of(head, dims, some, o, plane), DIVISORS)

@@ -43,7 +43,8 @@ __all__ = ["assembled", "driver", "element", "gatherer"]
 
 _SHARED = (folds.begin, folds.stopped, folds.swap, folds.fold_rows, folds.shifted, folds.flat_fold)
 _TILES = (
-    *_SHARED, folds.fold_segments, tiles.advance, fetch.locate, fetch.fold_source, fetch.fetch_block, fetch.fetch_tile,
+    *_SHARED, folds.fold_segments,
+    tiles.advance, fetch.locate, fetch.fold_source, fetch.fetch_block, fetch.fetch_tile,
     tiles.reduce_tile, tiles.run_of, tiles.store_tile, tiles.tiles,
 )  # fmt: skip
 _STRIPS = (
@@ -58,10 +59,19 @@ _DRIVERS = {
     "planes": (folds.begin, folds.stopped, folds.swap, planes.planes),
     "wholes": (folds.begin, folds.stopped, wholes.wholes),
     "bins": (
-        folds.begin, folds.stopped, folds.swap, folds.fold_rows, folds.fold_segments,
-        tiles.advance, fetch.fold_source, bins.bin_of, bins.bins_fetch, bins.bins_cut,
+        folds.begin,
+        folds.stopped,
+        folds.swap,
+        folds.fold_rows,
+        folds.fold_segments,
+        tiles.advance,
+        fetch.fold_source,
+        bins.bin_of,
+        bins.bins_fetch,
+        bins.bins_cut,
         bins.bins_store,
-        bins.bins_task, bins.bins,
+        bins.bins_task,
+        bins.bins,
     ),
 }
 

@@ -80,4 +80,6 @@ def finish_each(words: Words) -> Any:
                     vector=False,
                 )
 
-    return word(words, "out positions to across src cap start step n counts each above params", emit)
+    return word(
+        words, "out positions to across src cap start step n counts each above params", emit
+    )

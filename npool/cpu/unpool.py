@@ -33,7 +33,9 @@ def unpool(head, dims, places, x, indices, out, last):
             index += at * axis(dims, i, INDEX_STEP)
             target += at * axis(dims, i, OUT_STEP)
         if get(head, CLEAR) > 0:
-            clear(out + (target + begun * axis(dims, row, OUT_STEP)) * ITEM, get(head, CLEAR) * ITEM)
+            clear(
+                out + (target + begun * axis(dims, row, OUT_STEP)) * ITEM, get(head, CLEAR) * ITEM
+            )
         step, apart, along = (
             axis(dims, row, X_STEP), axis(dims, row, INDEX_STEP), axis(dims, row, OUT_STEP),
         )  # fmt: skip
@@ -64,8 +66,9 @@ def put_row(
     wrong, climb = 0, axis(places, 0, OUT_STEP)
     if axes == 1 and step == 1 and apart == 1 and climb > 0 and along >= 0:
         # As arrays, which take half the time: what lies together needs no addresses.
-        values, at_places = view(x + source * ITEM, n, SOURCE), view(
-            indices + index * INDEX_ITEM, n, INDEX
+        values, at_places = (
+            view(x + source * ITEM, n, SOURCE),
+            view(indices + index * INDEX_ITEM, n, INDEX),
         )
         room = (size - 1) * climb + (n - 1) * along + 1
         into = view(out + target * ITEM, room, SOURCE)

@@ -34,11 +34,7 @@ TASK, SERIAL = 1 << 13, 1 << 17
 
 
 def scatter(
-    x: NDArray[Any],
-    indices: NDArray[Any],
-    out: NDArray[Any],
-    axes: tuple[int, ...],
-    none: int,
+    x: NDArray[Any], indices: NDArray[Any], out: NDArray[Any], axes: tuple[int, ...], none: int
 ) -> bool:
     """Put the elements of `x` where `indices` say within `axes` of `out`, and 0 elsewhere.
 

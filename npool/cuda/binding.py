@@ -131,7 +131,9 @@ def _simplified(reducer: Reducer, kinds: Kinds, form: Form) -> Form:
     """What need not be said of elements and of combining: Numba takes its time for each word."""
     held, element = kinds.held(reducer), kinds.element(reducer)
     native = kinds.native(reducer)
-    stored = held[0] == element and (native or kinds.source.kind in "iuf") and not is_half(kinds.source)
+    stored = (
+        held[0] == element and (native or kinds.source.kind in "iuf") and not is_half(kinds.source)
+    )
     plain = (stored or native) and (reducer.lift is None or form.placed) and not form.folded
     words_alone = reducer.combine in (REDUCERS["max"].combine, REDUCERS["min"].combine)
     sums = reducer.combine is REDUCERS["sum"].combine and kinds.accumulator.kind == "f"

@@ -259,5 +259,3 @@ def _run(made: Program, source: Held, addresses: dict[int, int]) -> None:
 def _delivered(results: Sequence[Held]) -> Any:
     arrays = tuple(result.array for result in results)
     return arrays[0] if len(arrays) == 1 else arrays
-
-

@@ -415,7 +415,7 @@ class _Kernel:
                     say(f"if {' and '.join(tests)}:")
                     self.depth += 1
                 where = "t" + (f" + long(index({r} * ty))" if r else "")
-                where += (f" + long(index({a}{self.times('x', 't')}))" if a else "")
+                where += f" + long(index({a}{self.times('x', 't')}))" if a else ""
                 values = [f"encode({self.sums[r, a, v]})" for v in range(form.vector)]
                 if form.vector > 1:
                     say(f"store{form.vector}(d0, {where}, ({', '.join(values)}))")

@@ -76,7 +76,9 @@ class Passes:
         """The dimensions with `out` elements along one, dense in a new buffer."""
         sizes = [out if i == a else d.size for i, d in enumerate(dims)]
         strides = dense(dims, sizes)
-        made = [replace(d, size=n, out=n, src=s) for d, n, s in zip(dims, sizes, strides, strict=True)]
+        made = [
+            replace(d, size=n, out=n, src=s) for d, n, s in zip(dims, sizes, strides, strict=True)
+        ]
         return made, self.build.buffer(prod(sizes))
 
     def _unrolled(

@@ -16,7 +16,7 @@ from npool.cuda.passes import Passes
 from npool.cuda.steps import Launch, Needs, arrange, numbers_of
 from npool.operation import Operation
 
-__all__ = ["Build", "INPUT", "POSITIONS", "RESULT", "Program", "Step", "program"]
+__all__ = ["INPUT", "POSITIONS", "RESULT", "Build", "Program", "Step", "program"]
 
 #: Buffers by number; those of a program's own come after.
 INPUT, RESULT, POSITIONS, OWN = 0, 1, 2, 3
@@ -173,5 +173,3 @@ def _paired(dims: Sequence[Dim], aligned: tuple[int, int]) -> bool:
         and all(d.src % 2 == 0 and d.dst % 2 == 0 for d in dims[:-1] if d.size > 1 or d.out > 1)
         and not any(a % 4 for a in aligned)
     )
-
-

@@ -85,9 +85,7 @@ def describe(step: Step) -> str:
             "finish": "last pass"}[form.kind]  # fmt: skip
 
 
-def rows(
-    made: Program, floor: float, architectures: Sequence[tuple[int, int]]
-) -> list[Row]:
+def rows(made: Program, floor: float, architectures: Sequence[tuple[int, int]]) -> list[Row]:
     """A program's kernels. `floor` is that of its only step; of several, each has its own."""
     found = []
     for step in {id(step.code): step for step in made.steps}.values():

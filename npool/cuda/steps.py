@@ -129,9 +129,7 @@ def _is_wide(
     return max(source, result, lanes + THREADS, planes + slack) > NARROW
 
 
-def _vectorised(
-    form: Form, dims: Sequence[Dim], row: int, inner: int | None, needs: Needs
-) -> Form:
+def _vectorised(form: Form, dims: Sequence[Dim], row: int, inner: int | None, needs: Needs) -> Form:
     """Wide accesses: over channels, or over windows that touch along the row."""
     if not form.unit:
         return form

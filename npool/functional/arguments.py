@@ -8,7 +8,8 @@ torch's own phrase. The geometry itself is :mod:`npool.geometry`'s.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, SupportsIndex, TypeVar
@@ -28,6 +29,8 @@ __all__ = [
     "check_divisor",
     "check_flag",
     "check_shape",
+    "refused",
+    "sizes_of",
 ]
 
 Pooled = TypeVar("Pooled")
@@ -52,6 +55,17 @@ class ArgumentError(ValueError, RuntimeError):
     ...     print(isinstance(error, ValueError))
     True
     """
+
+
+@contextmanager
+def refused(name: str) -> Iterator[None]:
+    """Within it, what npool refuses by a ValueError is an ArgumentError of the function `name`."""
+    try:
+        yield
+    except ArgumentError:
+        raise
+    except ValueError as error:
+        raise ArgumentError(f"{name}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +141,11 @@ def check_call(
     """
     name = f"{op}{n}d"
     checked_input(input)
-    kernels = _sizes(name, "kernel_size", kernel_size, n)
+    kernels = sizes_of(name, "kernel_size", kernel_size, n)
     # An empty stride is torch's own way to say None.
-    strides = _sizes(name, "stride", stride, n, default=kernels)
-    paddings = _sizes(name, "padding", padding, n)
-    dilations = _sizes(name, "dilation", dilation, n)
+    strides = sizes_of(name, "stride", stride, n, default=kernels)
+    paddings = sizes_of(name, "padding", padding, n)
+    dilations = sizes_of(name, "dilation", dilation, n)
     ceil_mode = check_flag(name, "ceil_mode", ceil_mode)
     check_divisor(name, divisor_override)
     return _checked(op, input.shape, kernels, strides, paddings, dilations, ceil_mode, whole_window)
@@ -168,10 +182,15 @@ def check_divisor(name: str, value: Any) -> None:
         )
 
 
-def _sizes(
+def sizes_of(
     name: str, what: str, value: Any, n: int, default: tuple[int, ...] | None = None
 ) -> tuple[int, ...]:
-    """`value` as n ints; `default` where it is None or empty."""
+    """`value` as n ints; `default` where it is None or empty.
+
+    Raises
+    ------
+    ArgumentError, TypeError
+    """
     if type(value) is int:  # the common case
         return (value,) * n
     if value is None and default is not None:

@@ -23,6 +23,7 @@ from .peers import INSTALLED, descriptor, found
 from .problems import Noise, Problem
 from .rules import RULES, Rule
 from .strategies import DATA, FEATURES, Limits, arrays, elements, noise_problems, problems
+from .strategies_sizes import size_problems
 
 __all__ = [
     "DATA",
@@ -57,4 +58,5 @@ __all__ = [
     "noise_problems",
     "oracle",
     "problems",
+    "size_problems",
 ]

@@ -18,7 +18,9 @@ from .rules import RULES, Rule
 __all__ = ["Case", "Outcome", "cases", "check", "examine", "selected"]
 
 # Importing these fills RULES; the order of semantics.md is what reports show.
-for _module in ("rules_geometry", "rules_values", "rules_dtypes", "rules_arrays", "rules_errors"):
+for _module in (
+    "rules_geometry", "rules_sizes", "rules_values", "rules_dtypes", "rules_arrays", "rules_errors",
+):  # fmt: skip
     importlib.import_module(f".{_module}", __package__)
 _ordered = sorted(RULES.items(), key=lambda named: named[1].section)
 RULES.clear()
@@ -204,7 +206,8 @@ def check(
         Random problems for each rule.
     **about
         For a function: ``ops``, ``dtypes``, ``pooled``, ``batch``, ``without``, ``name``, ``fold``,
-        ``output_shape``, as `from_function` takes them. What its signature lacks is not asked for.
+        ``output_shape``, ``adaptive``, as `from_function` takes them. What its signature lacks is
+        not asked for.
 
     Returns
     -------

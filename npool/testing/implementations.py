@@ -29,6 +29,7 @@ PARAMETERS = (
     "rounding",
     "norm_type",
     "out",
+    "adaptive",
     "fold",
     "output_shape",
     "one_int",
@@ -38,10 +39,10 @@ PARAMETERS = (
 )
 """What an implementation may have: its parameters, and promises beyond the values.
 
-``fold`` (reductions of one's own), ``output_shape`` (says the shape without the call), ``one_int``
-(an int for stride, padding or dilation serves every axis), ``layouts`` (promises on memory: any
-strides, the memory order kept), ``errors`` (bad arguments are refused with the exceptions listed)
-and ``dtype_errors`` (so are unsupported dtypes).
+``adaptive`` (pools to a given size), ``fold`` (reductions of one's own), ``output_shape`` (says the
+shape without the call), ``one_int`` (an int for stride, padding or dilation serves every axis),
+``layouts`` (promises on memory: any strides, the memory order kept), ``errors`` (bad arguments are
+refused with the exceptions listed) and ``dtype_errors`` (so are unsupported dtypes).
 """
 
 
@@ -133,7 +134,9 @@ class Implementation:
             return f"does not take {len(problem.shape)} axes"
         if problem.layout not in self.layouts:
             return f"does not take the layout {problem.layout}"
-        if problem.ceil_mode not in self.ceil_modes:
+        if problem.output_size is not None and "adaptive" not in has:
+            return "has no adaptive"
+        if problem.output_size is None and problem.ceil_mode not in self.ceil_modes:
             return f"has no ceil_mode={problem.ceil_mode}"
         used = {
             "stride": problem.stride is not None,
@@ -146,7 +149,11 @@ class Implementation:
         for name in (*(n for n, is_used in used.items() if is_used), *dict(problem.options)):
             if name not in has and not (name == "padding" and used["same"]):
                 return f"has no {name}"
-        if self.kernel_sizes and not set(np.ravel(problem.kernel_size)) <= set(self.kernel_sizes):
+        if (
+            problem.output_size is None
+            and self.kernel_sizes
+            and not set(np.ravel(problem.kernel_size)) <= set(self.kernel_sizes)
+        ):
             return f"has no kernel_size {problem.kernel_size}"
         if self.takes is not None and not self.takes(problem):
             return "does not take it"
@@ -182,6 +189,7 @@ def from_function(
     version: str = "",
     fold: Callable[[Fold], Any] | None = None,
     output_shape: Callable[..., tuple[int, ...]] | None = None,
+    adaptive: Callable[..., Any] | None = None,
 ) -> Implementation:
     """The descriptor of a function that is called as npool's are.
 
@@ -207,6 +215,9 @@ def from_function(
         Makes a reducer, as the function takes it, of an `npool.testing.oracle.Fold`.
     output_shape : callable, optional
         ``output_shape(shape, **geometry)`` gives the result's shape without the call.
+    adaptive : callable, optional
+        ``adaptive(x, output_size, axes=…, reduce=…)`` pools to a given size; it gets those of the
+        other parameters, such as ``return_indices``, that its signature names.
 
     Returns
     -------
@@ -242,6 +253,7 @@ def from_function(
     has = (named & set(PARAMETERS)) | _ALWAYS
     if "padding" in named:
         has |= {"asymmetric_padding", "same"}
+    has = has - {"adaptive"} | ({"adaptive"} if adaptive else set())
     has |= ({"fold"} if fold else set()) | ({"output_shape"} if output_shape else set())
     _known("parameters", without, PARAMETERS)
     has -= set(without)
@@ -249,6 +261,9 @@ def from_function(
     folding = next((op for op in functions if "reduce" in signatures[op]), None)
 
     def call(x: Any, problem: Problem, *, reduce: Any = None, **extra: Any) -> Any:
+        if problem.output_size is not None:
+            assert adaptive is not None
+            return _adapted(adaptive, x, problem, reduce if reduce else problem.op, extra)
         op = problem.op if reduce is None or folding is None else folding
         signature = signatures[op]
         arguments = {**problem.arguments(), **extra}
@@ -283,6 +298,15 @@ def from_function(
         ceil_modes=(False, True) if "ceil_mode" in has else (False,),
         output_shape=output_shape,
     )
+
+
+def _adapted(
+    function: Callable[..., Any], x: Any, problem: Problem, reduce: Any, extra: dict[str, Any]
+) -> Any:
+    """The call of a function that pools to a given size."""
+    names = inspect.signature(function).parameters
+    arguments = {**problem.arguments(), **extra, "reduce": reduce}
+    return function(x, **{key: value for key, value in arguments.items() if key in names})
 
 
 def _layouts(promised: bool) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,6 +54,36 @@ class Axis(NamedTuple):
         return sum(position < self.length + self.after for position in grid)
 
 
+class Bin(Axis):
+    """An axis cut into as many bins as there are outputs, as even as they come."""
+
+    def taps(self, output: int) -> list[int]:
+        """The positions that an output sees: all that its stretch of the axis touches.
+
+        >>> [Bin(0, 5, 2, 1, 0, 0, 1, 3).taps(output) for output in range(3)]
+        [[0, 1], [1, 2, 3], [3, 4]]
+        """
+        left, right = (Fraction(k * self.length, self.outputs) for k in (output, output + 1))
+        return [place for place in range(self.length) if place + 1 > left and place < right]
+
+    def counted(self, output: int) -> int:
+        """All of them: there is no padding."""
+        return len(self.taps(output))
+
+
+def _bins(shape: Sequence[int], output_size: Any, axes: Any) -> list[Axis]:
+    """The axes of adaptive pooling."""
+    if axes is None:
+        axes = range(len(shape) - len(output_size), len(shape))
+    numbers = [number % len(shape) for number in ([axes] if isinstance(axes, int) else axes)]
+    sizes = [output_size] * len(numbers) if isinstance(output_size, int) else output_size
+    result: list[Axis] = []
+    for number, size in zip(numbers, sizes, strict=True):
+        n = int(shape[number])
+        result.append(Bin(number, n, 1, 1, 0, 0, 1, n if size is None else int(size)))
+    return result
+
+
 def _each(value: Any, count: int, name: str) -> list[int]:
     """One number for each axis, from a number or a sequence."""
     values = [value] * count if isinstance(value, int | np.integer) else list(value)
@@ -79,15 +110,18 @@ def _pads(padding: Any, index: int, count: int, length: int, stride: int, window
 
 def pooled_axes(
     shape: Sequence[int],
-    kernel_size: Any,
+    kernel_size: Any = None,
     stride: Any = None,
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
     *,
     axes: Sequence[int] | int | None = None,
+    output_size: Any = None,
 ) -> list[Axis]:
     """The pooled axes of a problem, in the order of ``axes`` (by default the last ones).
+
+    With ``output_size`` those of adaptive pooling, which has no other argument.
 
     Raises
     ------
@@ -99,6 +133,8 @@ def pooled_axes(
     >>> [axis.outputs for axis in pooled_axes((7,), (3,), 2, ceil_mode=True)]
     [3]
     """
+    if output_size is not None:
+        return _bins(shape, output_size, axes)
     if axes is None:
         if isinstance(kernel_size, int | np.integer):
             raise ValueError("an int kernel_size needs axes")
@@ -126,23 +162,14 @@ def pooled_axes(
     return result
 
 
-def output_shape(
-    shape: Sequence[int],
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    *,
-    axes: Sequence[int] | int | None = None,
-) -> tuple[int, ...]:
-    """The shape of the result.
+def output_shape(shape: Sequence[int], *args: Any, **kwargs: Any) -> tuple[int, ...]:
+    """The shape of the result; the parameters are those of `pooled_axes`.
 
     >>> output_shape((2, 7, 9), (3, 3), 2, ceil_mode=True)
     (2, 3, 4)
     """
     result = list(shape)
-    for axis in pooled_axes(shape, kernel_size, stride, padding, dilation, ceil_mode, axes=axes):
+    for axis in pooled_axes(shape, *args, **kwargs):
         result[axis.number] = axis.outputs
     return tuple(result)
 
@@ -228,7 +255,7 @@ def _visits(x: Array, axes: list[Axis]) -> Iterator[tuple[Any, list[Any], list[i
 
 def answer(
     x: Array,
-    kernel_size: Any,
+    kernel_size: Any = None,
     stride: Any = None,
     padding: Any = 0,
     dilation: Any = 1,
@@ -243,14 +270,19 @@ def answer(
     norm_type: float = 2,
     return_indices: bool = False,
     index_dtype: Any = np.int64,
+    output_size: Any = None,
 ) -> Answer:
     """Pool ``x`` and say how far from it another implementation may be.
 
     The parameters are those of `npool.pool`, with ``norm_type`` for ``reduce="lp"``. Positions
     are flat, row-major in the order of ``axes``; a window without elements has position -1.
+    With ``output_size`` the pooling is adaptive.
     """
     row = OPERATIONS[reduce] if isinstance(reduce, str) else reduce.operation()
-    pooled = pooled_axes(x.shape, kernel_size, stride, padding, dilation, ceil_mode, axes=axes)
+    pooled = pooled_axes(
+        x.shape, kernel_size, stride, padding, dilation, ceil_mode, axes=axes,
+        output_size=output_size,
+    )  # fmt: skip
     native = x.dtype.newbyteorder("=") if x.dtype.kind in "iufc" else x.dtype
     result = row.result(native) if dtype is None else named_dtype(dtype)
     epsilon = accumulator_epsilon(native, result)
@@ -291,7 +323,7 @@ def answer(
     return Answer(values, indices, allowed)
 
 
-def pool(x: Array, kernel_size: Any, *args: Any, **kwargs: Any) -> Any:
+def pool(x: Array, *args: Any, **kwargs: Any) -> Any:
     """The correctly rounded result: values, or ``(values, indices)`` with ``return_indices``.
 
     Takes the parameters of `answer`.
@@ -299,7 +331,7 @@ def pool(x: Array, kernel_size: Any, *args: Any, **kwargs: Any) -> Any:
     >>> pool(np.array([1.0, 5.0, 2.0, 4.0]), (2,), return_indices=True)
     (array([5., 4.]), array([1, 3]))
     """
-    result = answer(np.asarray(x), kernel_size, *args, **kwargs)
+    result = answer(np.asarray(x), *args, **kwargs)
     return result.values if result.indices is None else (result.values, result.indices)
 
 

@@ -56,6 +56,7 @@ def describe_npool() -> Implementation:
         version=npool.__version__,
         fold=reducer,
         output_shape=npool.output_shape,
+        adaptive=npool.adaptive_pool,
     )
 
 

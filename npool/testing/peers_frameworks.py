@@ -41,6 +41,9 @@ def describe_torch() -> Implementation:
         )  # fmt: skip
         options = dict(problem.options)
         kernel = problem.kernel_size
+        if problem.output_size is not None:
+            function = getattr(functional, f"adaptive_{problem.op}_pool{n}d")
+            return arrays_of(function(tensor, problem.output_size, **options))
         arguments: dict[str, Any] = {"ceil_mode": problem.ceil_mode}
         if problem.stride is not None:
             arguments["stride"] = problem.stride
@@ -51,7 +54,9 @@ def describe_torch() -> Implementation:
             arguments["padding"] = problem.padding
         if problem.op == "max":
             arguments["dilation"] = problem.dilation
-        result = function(tensor, kernel_size=kernel, **arguments, **options)
+        return arrays_of(function(tensor, kernel_size=kernel, **arguments, **options))
+
+    def arrays_of(result: Any) -> Any:
         values, *positions = result if isinstance(result, tuple) else (result,)
         if values.dtype == torch.bfloat16:
             values = values.view(torch.uint16).numpy().view(named_dtype("bfloat16"))
@@ -60,6 +65,9 @@ def describe_torch() -> Implementation:
         return (values, positions[0].numpy()) if positions else values
 
     def takes(problem: Problem) -> bool:
+        if problem.output_size is not None:
+            named = problem.pooled() > 1 or None not in problem.output_size
+            return named and problem.op != "lp" and "float" in problem.dtype
         if problem.op != "max" and np.max(problem.dilation) > 1:
             return False
         if problem.op == "lp" and problem.padding != 0:
@@ -106,6 +114,7 @@ def describe_torch() -> Implementation:
                 "divisor_override",
                 "norm_type",
                 "layouts",
+                "adaptive",
             ]
         ),
         pooled=(1, 2, 3),

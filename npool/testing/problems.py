@@ -51,6 +51,8 @@ class Problem:
         `Noise`; ``layout`` is a name in `npool.testing.LAYOUTS`.
     kernel_size, stride, padding, dilation, ceil_mode, axes
         As `npool.pool` takes them.
+    output_size : int or sequence, optional
+        That of adaptive pooling, which takes the place of all of these but ``axes``.
     options : tuple of (str, object)
         The keyword arguments that not every reduction has, such as
         ``("count_include_pad", False)``.
@@ -76,6 +78,7 @@ class Problem:
     axes: Any = None
     options: tuple[tuple[str, Any], ...] = ()
     layout: str = "C"
+    output_size: Any = None
 
     def array(self) -> Array:
         """The input, made anew, in the problem's layout."""
@@ -91,6 +94,8 @@ class Problem:
 
     def geometry(self) -> dict[str, Any]:
         """The arguments that decide which elements a window holds."""
+        if self.output_size is not None:
+            return {"output_size": self.output_size, "axes": self.axes}
         return {
             "kernel_size": self.kernel_size,
             "stride": self.stride,
@@ -127,7 +132,8 @@ class Problem:
 
     def pooled(self) -> int:
         """The number of pooled axes."""
-        given = self.kernel_size if self.axes is None else self.axes
+        sizes = self.kernel_size if self.output_size is None else self.output_size
+        given = sizes if self.axes is None else self.axes
         return len(given) if isinstance(given, Sequence) else 1
 
     def __repr__(self) -> str:
@@ -150,7 +156,10 @@ class Problem:
     def call_text(self, function: str | None = None) -> str:
         """The problem as a call of ``function`` (by default the name of npool's own)."""
         named = {"max": "max_pool", "min": "min_pool", "avg": "avg_pool", "sum": "sum_pool"}
-        parts = [self.array_text(), f"{self.kernel_size!r}"]
+        if self.output_size is not None:
+            named = {"max": "adaptive_max_pool", "avg": "adaptive_avg_pool"}
+        sizes = self.kernel_size if self.output_size is None else self.output_size
+        parts = [self.array_text(), f"{sizes!r}"]
         if self.stride is not None:
             parts.append(f"{self.stride!r}")
         defaults = {"padding": 0, "dilation": 1, "ceil_mode": False, "axes": None}
@@ -160,7 +169,8 @@ class Problem:
         if function is None and self.op not in named:
             parts.append(f"reduce={self.op!r}")
         parts.extend(f"{name}={_text(value)}" for name, value in self.options)
-        return f"{function or named.get(self.op, 'pool')}({', '.join(parts)})"
+        plain = "pool" if self.output_size is None else "adaptive_pool"
+        return f"{function or named.get(self.op, plain)}({', '.join(parts)})"
 
     def array_text(self) -> str:
         """The input as a Python expression."""

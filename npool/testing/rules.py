@@ -169,7 +169,9 @@ class Rule:
 
 def _with_stride(problem: Problem) -> Problem:
     """The same problem with its stride given."""
-    return replace(problem, stride=problem.kernel_size) if problem.stride is None else problem
+    if problem.stride is not None or problem.output_size is not None:
+        return problem
+    return replace(problem, stride=problem.kernel_size)
 
 
 def _fits_whole(problem: Problem) -> bool:

@@ -3,6 +3,7 @@
 import re
 
 from llvmlite import ir
+
 from ptx.parse import WIDTH, Instruction, Unsupported
 
 I1, I16, I32, I64 = (ir.IntType(n) for n in (1, 16, 32, 64))
@@ -445,4 +446,3 @@ class Arithmetic:
         infinity = ir.Constant(held.type, {"f32": 0x7F800000, "f64": 0x7FF << 52}[kind])
         test = {"finite": "<", "infinite": "==", "notanumber": ">", "number": "<="}[what]
         self.put(item.args[0], b.icmp_unsigned(test, size, infinity))
-

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
+
 from ptx.parse import WIDTH, Entry, Unsupported, parse
 from ptx.translate import COUNTERS, I1, I32, I64, LOADS, POINTER, STORE, translate
 
@@ -61,7 +62,12 @@ class _Memory:
 
     def allow(self, start: int, stop: int, rights: int, writes: np.ndarray | None = None) -> None:
         row = HEAD + ROW * int(self.table[0])
-        self.table[row : row + ROW] = start, stop, rights, 0 if writes is None else writes.ctypes.data
+        self.table[row : row + ROW] = (
+            start,
+            stop,
+            rights,
+            0 if writes is None else writes.ctypes.data,
+        )
         self.table[0] += 1
         self.kept.append(writes)
 

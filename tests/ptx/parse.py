@@ -130,8 +130,11 @@ def _statement(entry: Entry, text: str, line: int) -> None:
     op, rest = (op + " " + rest).split(None, 1) if rest else (op, "")
     entry.body.append(
         Instruction(
-            line, tuple(op.strip().split(".")), tuple(arguments(rest)),
-            guard[2] if guard else "", bool(guard and guard[1]),
+            line,
+            tuple(op.strip().split(".")),
+            tuple(arguments(rest)),
+            guard[2] if guard else "",
+            bool(guard and guard[1]),
         )  # fmt: skip
     )
 

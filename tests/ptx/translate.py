@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from llvmlite import ir
+
 from ptx.arithmetic import Arithmetic
 from ptx.parse import WIDTH, Entry, Instruction, Unsupported
 
@@ -182,8 +183,10 @@ class Translation(Arithmetic):
         if space == "param":
             found = re.fullmatch(r"\[\s*([\w$]+)\s*(?:\+\s*(\d+))?\s*\]", text)
             at = self.entry.parameters[found[1]].offset + int(found[2] or 0)
-            return names, kind, self.builder.ptrtoint(
-                self.builder.gep(self.arguments, [I32(at)]), I64
+            return (
+                names,
+                kind,
+                self.builder.ptrtoint(self.builder.gep(self.arguments, [I32(at)]), I64),
             )
         if space not in ("global", "shared"):
             raise Unsupported(f"line {item.line}: {'.'.join(item.op)}")

@@ -17,7 +17,8 @@ import npool
 
 #: Name, shape, dtype, and the call: what the design's floor is stated for, and large windows.
 ROWS: tuple[tuple[str, tuple[int, ...], str, dict[str, Any]], ...] = (
-    ("max 3x3/2 p1", (32, 64, 112, 112), "float32", {"kernel_size": (3, 3), "stride": 2, "padding": 1}),
+    ("max 3x3/2 p1", (32, 64, 112, 112), "float32",
+     {"kernel_size": (3, 3), "stride": 2, "padding": 1}),
     ("max 2x2/2", (32, 64, 112, 112), "float32", {"kernel_size": (2, 2)}),
     ("max 3x3/2, channels last", (32, 112, 112, 64), "float32",
      {"kernel_size": 3, "stride": 2, "axes": (1, 2)}),

@@ -141,7 +141,10 @@ def max_unpool(
     array([3, 0, 4, 0, 0, 9])
     """
     if type(x) is not np.ndarray and on_device(x):
-        return device_engine().unpool(x, indices, kernel_size, stride, padding, output_size, axes, out)
+        away: Array = device_engine().unpool(
+            x, indices, kernel_size, stride, padding, output_size, axes, out
+        )
+        return away
     x = arrays.checked_input(x)
     check_indices(indices, x.shape)
     picked, shape = unpooled_shape(x.shape, kernel_size, stride, padding, output_size, axes)

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from npool.cuda import device, holders, launching, toolkit
+from npool.cuda import device, holders, launching, steps, toolkit
 from npool.cuda.binding import Code
 from npool.cuda.holders import Held
 
@@ -83,8 +83,13 @@ class Executor:
     @classmethod
     def compiled(cls, code: Code, architectures=ARCHITECTURES):
         """The PTX of a kernel for each architecture, made once."""
-        key = (code.source, code.kinds, code.reducer and code.reducer.combine,
-               code.reducer and code.reducer.lift, code.reducer and code.reducer.finish)  # fmt: skip
+        key = (
+            code.source,
+            code.kinds,
+            code.reducer and code.reducer.combine,
+            code.reducer and code.reducer.lift,
+            code.reducer and code.reducer.finish,
+        )
         found = cls.kernels.setdefault(key, {})
         if not set(architectures) <= set(found):
             function = code.function(architectures[0])
@@ -223,6 +228,24 @@ def on(executor):
         del holders.HOLDERS["away"]
         device.held, device.launch, device.driver = before
         _known.clear()
+
+
+@contextmanager
+def small_grids():
+    """Grids of one block of a few threads, each of which goes through many planes."""
+    before = steps.THREADS, steps.BLOCKS
+    steps.THREADS, steps.BLOCKS = 16, 1
+    _forget()
+    try:
+        yield
+    finally:
+        steps.THREADS, steps.BLOCKS = before
+        _forget()
+
+
+def _forget():
+    device._program.cache_clear()
+    device._gradient_program.cache_clear()
 
 
 def call(function, executor, *arrays, home=True, **arguments):

@@ -76,8 +76,13 @@ def problem(geometry, rng, dtype="float32", exact=True, pads=True):
     shape = (*lead, *lengths)
     x = array(shape, dtype, rng, exact)
     x = laid(x, geometry.layout, len(lead))
-    arguments = {"kernel_size": geometry.kernel, "stride": geometry.stride, "padding": tuple(padding),
-                     "dilation": geometry.dilation, "ceil_mode": bool(rng.integers(0, 2))}  # fmt: skip
+    arguments = {
+        "kernel_size": geometry.kernel,
+        "stride": geometry.stride,
+        "padding": tuple(padding),
+        "dilation": geometry.dilation,
+        "ceil_mode": bool(rng.integers(0, 2)),
+    }
     return x, arguments
 
 

@@ -1,5 +1,8 @@
 """Every kernel's real PTX, for sm_90 and sm_100, against the oracle on random problems."""
 
+from contextlib import nullcontext
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,7 @@ pytest.importorskip(
     "numba_cuda", reason="the CUDA kernels need numba-cuda: pip install npool[cuda]"
 )
 
-from away import Executor, call
+from away import Executor, call, small_grids
 from cuda_problems import GEOMETRIES, array, counted_gradient, picked_gradient, problem
 
 import npool
@@ -15,6 +18,8 @@ from npool.testing import Problem, oracle
 
 pytestmark = pytest.mark.slow
 EXECUTORS = (Executor((9, 0)), Executor((10, 0)))
+#: Threads that have one plane each, and a few that go through all: each architecture, by turns.
+GRIDS = ((nullcontext, small_grids), (small_grids, nullcontext))
 #: For each kernel and architecture: 24 geometries of so many make more than 200.
 PROBLEMS = 9
 
@@ -62,8 +67,9 @@ def test_folds(geometry):
             x, arguments = problem(geometry, rng, exact=what != "avg of what is inside" or turn % 2)
             with np.errstate(all="ignore"):
                 wanted = oracle.pool(x, **arguments, **options)
-            for executor in EXECUTORS:
-                got = call(npool.pool, executor, x, **arguments, **options)
+            for executor, grids in zip(EXECUTORS, GRIDS[turn % 2], strict=True):
+                with grids():
+                    got = call(npool.pool, executor, x, **arguments, **options)
                 if "return_indices" in options:
                     exactly(got[0], wanted[0])
                     exactly(got[1], wanted[1])
@@ -88,16 +94,25 @@ def test_gradients(geometry):
         indices = np.empty_like(gradient, dtype=np.int64 if turn % 2 else np.int32)
         indices[...] = places
         pad = bool(turn % 2)
-        for executor in EXECUTORS:
-            got = call(npool.max_pool_backward, executor, gradient, indices,
+        for executor, grids in zip(EXECUTORS, GRIDS[turn % 2], strict=True):
+            around = partial(within, grids)
+            got = around(npool.max_pool_backward, executor, gradient, indices,
                        input_shape=shape, **arguments)  # fmt: skip
             exactly(got, picked_gradient(gradient, places, shape, pooled).astype(np.float32))
-            got = call(npool.sum_pool_backward, executor, gradient, input_shape=shape, **arguments)
+            got = around(
+                npool.sum_pool_backward, executor, gradient, input_shape=shape, **arguments
+            )
             exactly(got, counted_gradient(gradient, shape, arguments, None).astype(np.float32))
             if not Problem("avg", shape, (0,), **_of(arguments)).has_empty_window():
-                got = call(npool.avg_pool_backward, executor, gradient, input_shape=shape,
+                got = around(npool.avg_pool_backward, executor, gradient, input_shape=shape,
                            **arguments, count_include_pad=pad)  # fmt: skip
                 close(got, counted_gradient(gradient, shape, arguments, pad), 8, 1e-6)
+
+
+def within(grids, *arguments, **options):
+    """`call`, in grids of one kind."""
+    with grids():
+        return call(*arguments, **options)
 
 
 def _of(arguments):
@@ -123,8 +138,17 @@ def test_types(dtype):
             got = call(npool.pool, EXECUTORS[0], view, **arguments, reduce=op)
             assert got.dtype == wanted.dtype
             if op in ("max", "min") or kind.kind in "bc":
-                a, b = (np.asarray(v, np.complex128 if kind.kind == "c" else object if
-                                   kind.kind in "iub" else np.float64) for v in (got, wanted))  # fmt: skip
+                a, b = (
+                    np.asarray(
+                        v,
+                        np.complex128
+                        if kind.kind == "c"
+                        else object
+                        if kind.kind in "iub"
+                        else np.float64,
+                    )
+                    for v in (got, wanted)
+                )
                 np.testing.assert_array_equal(a, b) if kind.kind != "c" else (
                     np.testing.assert_allclose(a, b, rtol=1e-6))  # fmt: skip
             elif kind.kind == "V":
@@ -168,7 +192,8 @@ LARGE = {
     "a plane": ((3, 40, 50), (40, 50), {}),
     "one axis after another": ((3, 30, 20), (7, 9), {"stride": 1, "padding": 3}),
     "clipped, dilated, channels last": (
-        (40, 50, 3), (35, 19), {"stride": (1, 2), "padding": 9, "dilation": (1, 2), "axes": (0, 1)}),
+        (40, 50, 3), (35, 19), {"stride": (1, 2), "padding": 9, "dilation": (1, 2),
+         "axes": (0, 1)}),
     "mostly padding": ((5, 7), (2, 100), {"stride": 1, "padding": 60}),
 }  # fmt: skip
 

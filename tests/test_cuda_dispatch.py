@@ -186,9 +186,14 @@ class Api:
             self.asked.append((name, arguments))
             status = SimpleNamespace(name="CUDA_ERROR_INVALID_VALUE")
             code = type("Status", (int,), {"name": status.name})(1 if name in self.failing else 0)
-            found = {"cuDeviceGet": 40, "cuDevicePrimaryCtxRetain": 77, "cuCtxGetCurrent":
-                     self.current, "cuModuleLoadData": "module", "cuModuleGetFunction": "function",
-                     "cuDeviceGetAttribute": {"major": 9, "minor": 0}.get([*arguments, None][0])}  # fmt: skip
+            found = {
+                "cuDeviceGet": 40,
+                "cuDevicePrimaryCtxRetain": 77,
+                "cuCtxGetCurrent": self.current,
+                "cuModuleLoadData": "module",
+                "cuModuleGetFunction": "function",
+                "cuDeviceGetAttribute": {"major": 9, "minor": 0}.get([*arguments, None][0]),
+            }
             return (code, found[name]) if name in found else (code,)
 
         return answer

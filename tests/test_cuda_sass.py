@@ -67,7 +67,8 @@ FOLDS = [
     Gate("avg 2x2/2", NCHW, (2, 2), {}, "avg", budget=2, wide=16),
     Gate("sum 3x3/1 p1", NCHW, (3, 3), {"stride": 1, "padding": 1}, "sum", registers=72),
     Gate("max 3x3/1 p1", NCHW, (3, 3), {"stride": 1, "padding": 1}, registers=72),
-    Gate("lp2 2x2/2", NCHW, (2, 2), {}, "lp", budget=None, divides=True),
+    Gate("lp2 2x2/2", NCHW, (2, 2), {}, "lp", budget=None, divides=True,
+        registers=72),
     Gate("lp1 2x2/2", NCHW, (2, 2), {}, lp(1), wide=16),
     Gate("max 3x3/2 with positions", NCHW, (3, 3), {"stride": 2, "return_indices": True}),
     Gate("max 2x2/2 with positions", NCHW, (2, 2), {"return_indices": True}),
@@ -85,7 +86,7 @@ FOLDS = [
     Gate("max 7x7/1 p3, separable", (2, 8, 56, 56), (7, 7), {"stride": 1, "padding": 3}, count=1,
          budget=None, registers=96),
     Gate("avg of a plane", (32, 64, 56, 56), (56, 56), {}, "avg", count=5, budget=None,
-         registers=96),
+         registers=128),
     Gate("max 65/1, built from 8 and 64", (64, 4096), (65,), {"stride": 1, "padding": 32}, count=5,
          budget=None, registers=96),
     Gate("max 100/90, walked", (64, 4096), (100,), {"stride": 90}, count=2, budget=None,
@@ -103,8 +104,10 @@ def dtype_of(name):
 
 def made(gate):
     """The steps of a gate's call, and its floor of bytes a result."""
-    names = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, "axes": None, "reduce": gate.reduce,
-                 "dtype": None, "count_include_pad": None, "divisor_override": None, "rounding": "half_even",
+    names = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, "axes": None,
+                 "reduce": gate.reduce,
+                 "dtype": None, "count_include_pad": None, "divisor_override": None,
+                 "rounding": "half_even",
                  "return_indices": False, "index_dtype": np.int64}  # fmt: skip
     dtype = dtype_of(gate.dtype)
     seen = report._Seen(gate.shape, report._contiguous(gate.shape, dtype.itemsize), dtype)
@@ -152,7 +155,8 @@ GRADIENTS = [
          registers=128),
     Gate("add 3x3x3/2", (2, 16, 32, 32, 32), (3, 3, 3), {"stride": 2}, "add", budget=None,
          registers=96),
-    Gate("add 13x13/1 p6", (2, 8, 32, 32), (13, 13), {"stride": 1, "padding": 6}, "add", budget=None,
+    Gate("add 13x13/1 p6", (2, 8, 32, 32), (13, 13), {"stride": 1, "padding": 6}, "add",
+         budget=None,
          registers=96),
     Gate("last 2x2/2", NCHW, (2, 2), {}, "last", budget=4, registers=72),
 ]  # fmt: skip

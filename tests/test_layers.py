@@ -312,7 +312,8 @@ def test_loops_know_no_type_and_no_reducer(name):
 
 # --- what importing loads -----------------------------------------------------------------------
 
-HEAVY = ("numba", "numba_cuda", "cuda", "llvmlite", "hypothesis", "typer", "rich", "ml_dtypes", "matplotlib", "PIL",
+HEAVY = ("numba", "numba_cuda", "cuda", "llvmlite", "hypothesis", "typer", "rich",
+         "ml_dtypes", "matplotlib", "PIL",
          "cupy", "dask", "xarray", "tensorflow", *FRAMEWORKS)  # fmt: skip
 
 
@@ -396,6 +397,8 @@ def defined_in(module):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_all_is_what_there_is(name):
+    if name.startswith("npool.cuda."):
+        pytest.importorskip("numba_cuda", reason="the CUDA engine needs numba-cuda")
     module = imported(name)
     listed = getattr(module, "__all__", None)
     if name in PACKAGES:

@@ -88,7 +88,8 @@ def test_floats(op, a, b, wanted):
         ("max.u32", "u4", 2**32 - 1, 1, 2**32 - 1), ("shl.b32", "u4", 1, 32, 0),
         ("shr.u32", "u4", 2**31, 31, 1), ("shr.s32", "u4", 2**31, 40, 2**32 - 1),
         ("and.b32", "u4", 6, 3, 2), ("xor.b32", "u4", 6, 3, 5), ("add.s64", "u8", 2**63, 2**63, 0),
-        ("max.NaN.f16", "u2", 0x3C00, 0x7E00, 0x7FFF), ("max.NaN.f16", "u2", 0xBC00, 0x3C00, 0x3C00),
+        ("max.NaN.f16", "u2", 0x3C00, 0x7E00, 0x7FFF),
+        ("max.NaN.f16", "u2", 0xBC00, 0x3C00, 0x3C00),
         ("max.NaN.bf16", "u2", 0xBF80, 0x3F80, 0x3F80), ("min.NaN.f16", "u2", 0x8000, 0, 0x8000),
         ("max.NaN.f16x2", "u4", 0x3C00BC00, 0xBC003C00, 0x3C003C00),
     ],
@@ -148,7 +149,7 @@ def test_a_grid_counts_what_it_does():
 
 def test_reading_past_the_end_is_caught():
     x, out = np.zeros(999, np.float32), np.zeros(1000, np.float32)
-    with pytest.raises(Fault, match="load of 4 bytes.*3996 bytes into allocation"):
+    with pytest.raises(Fault, match=r"load of 4 bytes.*3996 bytes into allocation"):
         compiled(double, *PAIR)(
             Grid((8, 1, 1), (128, 1, 1)), [address(x), address(out), 1000], [x], [out])  # fmt: skip
 
@@ -163,14 +164,14 @@ def test_reading_before_the_start_is_caught():
 
 def test_writing_where_only_reading_is_allowed_is_caught():
     x, out = np.zeros(8, np.float32), np.zeros(8, np.float32)
-    with pytest.raises(Fault, match="store.*without the right to it"):
+    with pytest.raises(Fault, match=r"store.*without the right to it"):
         compiled(double, *PAIR)(
             Grid((1, 1, 1), (8, 1, 1)), [address(out), address(x), 8], [x, out], [])  # fmt: skip
 
 
 def test_reading_what_is_only_to_be_written_is_caught():
     x = np.zeros(8, np.float32)
-    with pytest.raises(Fault, match="load.*without the right to it"):
+    with pytest.raises(Fault, match=r"load.*without the right to it"):
         compiled(double, *PAIR)(Grid((1, 1, 1), (8, 1, 1)), [address(x), address(x), 8], [], [x])
 
 
@@ -216,7 +217,7 @@ def reversed_with(barrier):
         shared = cuda.shared.array(64, types.float32)
         i = cuda.threadIdx.x
         shared[i] = source[i]
-        if barrier == "all" or barrier == "some" and i < 32:
+        if barrier == "all" or (barrier == "some" and i < 32):
             cuda.syncthreads()
         result[i] = shared[n - 1 - i]
 
@@ -269,7 +270,8 @@ def test_wrong_arithmetic_shows():
 @pytest.mark.parametrize(
     "body",
     ["shfl.sync.up.b32 %r1|%p1, %r2, 1, 0, -1;", "atom.global.add.u32 %r1, [%d1], 1;",
-     "fma.rn.ftz.f32 %f1, %f1, %f1, %f1;", "ld.local.b32 %r1, [%d1];", "tex.1d.v4.f32.s32 %f1, %r1;"],
+     "fma.rn.ftz.f32 %f1, %f1, %f1, %f1;", "ld.local.b32 %r1, [%d1];",
+     "tex.1d.v4.f32.s32 %f1, %r1;"],
 )  # fmt: skip
 def test_what_it_does_not_know_is_an_error(body):
     with pytest.raises(Unsupported):

@@ -12,8 +12,7 @@ import numpy as np
 from npool.bins import Bins
 from npool.cuda.binding import Kinds, bind_gather
 from npool.cuda.dims import Dim, dims_of, joined
-from npool.cuda.forms import Tap
-from npool.cuda.gathers import MOST_TILE, MOST_WINDOWS, Gather, windows_of
+from npool.cuda.forms import MOST_TILE, MOST_WINDOWS, Gather, Tap, windows_of
 from npool.cuda.program import INPUT, POSITIONS, RESULT, Program, Step
 from npool.cuda.steps import MOST_Y, NARROW, THREADS, WIDEST, Launch, grid_of, steps_of
 from npool.dtypes import accumulator_dtype

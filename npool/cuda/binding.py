@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from npool.cuda.emit import kernel_source
-from npool.cuda.forms import Form
-from npool.cuda.gathers import Gather, gather_source
+from npool.cuda.forms import Form, Gather
+from npool.cuda.gathers import gather_source
 from npool.cuda.toolkit import SIMULATED, Part, cuda
 from npool.cuda.walks import Walk, walk_source
 from npool.dtypes import is_half
@@ -20,7 +20,9 @@ from npool.rebinding import rebound
 from npool.reducers import REDUCERS, Reducer
 
 if SIMULATED:
-    from npool.cuda import simulated as words
+    from npool.cuda import simulated
+
+    words: Any = simulated
 else:
     from npool.cuda import words
 
@@ -176,7 +178,8 @@ def _common(form: Form | Walk | Gather) -> dict[str, Any]:
     """What every kernel's text may say."""
     index = np.int64 if form.wide else np.int32
     space: dict[str, Any] = {
-        "cuda": cuda, "index": words.caster(np.dtype(index)), "long": words.caster(np.dtype("int64")),
+        "cuda": cuda,
+        "index": words.caster(np.dtype(index)), "long": words.caster(np.dtype("int64")),
         "select": words.select, "code": words.caster(_CODE), "FIRST": np.int32(0),
         "SECOND": np.int32(1), "min": words.least, "max": words.most, "quotient": words.quotient,
         "remainder": words.remainder, "divide": words.divide,

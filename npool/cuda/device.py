@@ -149,8 +149,8 @@ def unpool(
     """
     shape = tuple(x.shape)
     picked, result = unpooled_shape(shape, kernel_size, stride, padding, output_size, axes)
-    kernels, pads = each(kernel_size, len(picked)), each(padding, len(picked))
-    strides = kernels if stride is None else each(stride, len(picked))
+    kernels, pads = _one_each(kernel_size, len(picked)), _one_each(padding, len(picked))
+    strides = kernels if stride is None else _one_each(stride, len(picked))
     windows = tuple(
         Window(result[axis], k, s, 1, p, max(0, (shape[axis] - 1) * s + k - p - result[axis]),
                shape[axis])
@@ -159,7 +159,7 @@ def unpool(
     return gathered("last", x, Plan(result, picked, windows, shape), out, indices, name="x")
 
 
-def each(value: Any, count: int) -> tuple[int, ...]:
+def _one_each(value: Any, count: int) -> tuple[int, ...]:
     """One number for each axis, of what `npool.unpool` has checked."""
     return (int(value),) * count if not is_sequence(value) else tuple(int(v) for v in value)
 

@@ -106,8 +106,12 @@ class _Kernel(Results):
         """Add the step, digit by digit: no division in the loop."""
         outer, say = self.form.outer, self.out.say
         for k in range(len(outer) - 1, 0, -1):
-            say(f"i{k} = index(i{k} + step{k})", f"if i{k} >= n{k}:",
-                f"    i{k} = index(i{k} - n{k})", f"    i{k - 1} = index(i{k - 1} + 1)")  # fmt: skip
+            say(
+                f"i{k} = index(i{k} + step{k})",
+                f"if i{k} >= n{k}:",
+                f"    i{k} = index(i{k} - n{k})",
+                f"    i{k - 1} = index(i{k - 1} + 1)",
+            )
         say("i0 = index(i0 + step0)")
 
     def _edge_offsets(self) -> None:
@@ -143,11 +147,15 @@ class _Kernel(Results):
         out.say("while i0 < n0:")
         out.depth += 1
         sums = [f"long(i{k}) * si{k}" for k, axis in enumerate(form.outer) if axis < 0]
-        out.say(f"b = at{''.join(' + ' + s for s in sums)}",
-                "t = to" + "".join(f" + long(i{k}) * so{k}" for k in range(len(form.outer))))  # fmt: skip
+        out.say(
+            f"b = at{''.join(' + ' + s for s in sums)}",
+            "t = to" + "".join(f" + long(i{k}) * so{k}" for k in range(len(form.outer))),
+        )
         if form.tracking:
-            out.say("base = origin" + "".join(
-                f" + long(i{k}) * ps{k}" for k, axis in enumerate(form.outer) if axis < 0))  # fmt: skip
+            out.say(
+                "base = origin"
+                + "".join(f" + long(i{k}) * ps{k}" for k, axis in enumerate(form.outer) if axis < 0)
+            )
         deep = [k for k, axis in enumerate(form.outer) if axis >= 0]
         for k in deep:
             tap = form.axes[form.outer[k]]

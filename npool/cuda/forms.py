@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Form", "Tap"]
+__all__ = ["MOST_TILE", "MOST_WINDOWS", "Form", "Gather", "Tap", "windows_of"]
+
+#: Elements of a tile along an axis, and windows that reach one.
+MOST_TILE, MOST_WINDOWS = 4, 4
 
 
 @dataclass(frozen=True)
@@ -184,3 +187,104 @@ class Form:
         yield "full", "c"
         for p in range(self.params):
             yield f"param{p}", "f"
+
+
+@dataclass(frozen=True)
+class Gather:
+    """The shape of a gradient kernel's code; names as in `npool.cuda.forms.Form`.
+
+    The *source* is the gradient of the results (with the positions, for picks), the *result* the
+    gradient of the elements.
+
+    Attributes
+    ----------
+    kind : str
+        ``"sum"``: gradients are added; ``"average"``: over the count of their window; ``"add"``:
+        those whose position is the element's; ``"last"``: the last of these, not added.
+    row, column : Tap or None
+        Tiled axes have a tile of `stride` elements. An axis of adaptive bins is ``Tap(0, 0, 0)``.
+    """
+
+    kind: str
+    axes: tuple[Tap, ...]
+    outer: tuple[int, ...]
+    inner: bool
+    tiled: tuple[bool, ...]
+    vector: int = 1
+    unit: bool = True
+    wide: bool = False
+    counted: bool = False
+    include_pad: bool = True
+
+    parts, params, folded, adding, finishing, placed = 1, 0, False, False, True, False
+
+    @property
+    def row(self) -> Tap:
+        """The innermost pooled axis."""
+        return self.axes[-1]
+
+    @property
+    def column(self) -> Tap | None:
+        """The pooled axis before the row, unless a loop walks it."""
+        if len(self.axes) < 2 or len(self.axes) - 2 in self.outer:
+            return None
+        return self.axes[-2]
+
+    @property
+    def picking(self) -> bool:
+        """Whether positions say which gradients count."""
+        return self.kind in ("add", "last")
+
+    @property
+    def near(self) -> dict[str, tuple[Tap, bool]]:
+        """The row and the column by letter, and whether each is tiled."""
+        found = {"x": (self.row, self.tiled[-1])}
+        if self.column:
+            found["y"] = (self.column, self.tiled[-2])
+        return found
+
+    def tile(self, letter: str) -> int:
+        """Elements of a thread along an axis."""
+        tap, tiled = self.near[letter]
+        return tap.stride if tiled else 1
+
+    def pointers(self) -> tuple[str, ...]:
+        """Gradients, positions where there are any, and the result."""
+        return ("s0", "s1", "d0") if self.picking else ("s0", "d0")
+
+    def numbers(self) -> Iterator[tuple[str, str]]:
+        """Names and types of the arguments after the pointers, as of a `Form`.
+
+        ``n`` and ``o`` with a letter are the lengths of the element's and of the window's axis,
+        ``b`` the padding before, ``q`` the first tile, ``s`` and ``t`` the strides of source and
+        result, ``a`` the length with the padding after it, ``p`` the step of a position.
+        """
+        yield "lanes", "i"
+        if self.inner:
+            yield "channels", "i"
+            if not self.unit:
+                yield from (("ics", "i"), ("ocs", "i"))
+        for letter in self.near:
+            yield from ((f"{stem}{letter}", "i") for stem in "noqb")
+            if letter == "y" or self.inner or not self.unit:
+                yield from ((f"s{letter}", "i"), (f"t{letter}", "i"))
+            if self.counted:
+                yield f"a{letter}", "i"
+            if self.picking:
+                yield f"p{letter}", "l"
+        for k, axis in enumerate(self.outer):
+            yield from ((f"n{k}", "i"), (f"si{k}", "l"), (f"so{k}", "l"))
+            if len(self.outer) > 1:
+                yield f"step{k}", "i"
+            if axis >= 0:
+                yield from ((f"oz{k}", "i"), (f"bz{k}", "i"))
+                if self.counted:
+                    yield f"az{k}", "i"
+                if self.picking:
+                    yield f"ps{k}", "l"
+        yield "full", "c"
+
+
+def windows_of(tap: Tap) -> int:
+    """The most windows along an axis that an element lies in."""
+    return -(-tap.extent // tap.stride)

@@ -11,116 +11,9 @@ are *searched*: a loop over the windows that hold an element.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from npool.cuda.forms import Gather, Tap, windows_of
 
-from npool.cuda.forms import Tap
-
-__all__ = ["MOST_TILE", "MOST_WINDOWS", "Gather", "gather_source"]
-
-#: Elements of a tile along an axis, and windows that reach one.
-MOST_TILE, MOST_WINDOWS = 4, 4
-
-
-@dataclass(frozen=True)
-class Gather:
-    """The shape of a gradient kernel's code; names as in `npool.cuda.forms.Form`.
-
-    The *source* is the gradient of the results (with the positions, for picks), the *result* the
-    gradient of the elements.
-
-    Attributes
-    ----------
-    kind : str
-        ``"sum"``: gradients are added; ``"average"``: over the count of their window; ``"add"``:
-        those whose position is the element's; ``"last"``: the last of these, not added.
-    row, column : Tap or None
-        Tiled axes have a tile of `stride` elements. An axis of adaptive bins is ``Tap(0, 0, 0)``.
-    """
-
-    kind: str
-    axes: tuple[Tap, ...]
-    outer: tuple[int, ...]
-    inner: bool
-    tiled: tuple[bool, ...]
-    vector: int = 1
-    unit: bool = True
-    wide: bool = False
-    counted: bool = False
-    include_pad: bool = True
-
-    parts, params, folded, adding, finishing, placed = 1, 0, False, False, True, False
-
-    @property
-    def row(self) -> Tap:
-        """The innermost pooled axis."""
-        return self.axes[-1]
-
-    @property
-    def column(self) -> Tap | None:
-        """The pooled axis before the row, unless a loop walks it."""
-        if len(self.axes) < 2 or len(self.axes) - 2 in self.outer:
-            return None
-        return self.axes[-2]
-
-    @property
-    def picking(self) -> bool:
-        """Whether positions say which gradients count."""
-        return self.kind in ("add", "last")
-
-    @property
-    def near(self) -> dict[str, tuple[Tap, bool]]:
-        """The row and the column by letter, and whether each is tiled."""
-        found = {"x": (self.row, self.tiled[-1])}
-        if self.column:
-            found["y"] = (self.column, self.tiled[-2])
-        return found
-
-    def tile(self, letter: str) -> int:
-        """Elements of a thread along an axis."""
-        tap, tiled = self.near[letter]
-        return tap.stride if tiled else 1
-
-    def pointers(self) -> tuple[str, ...]:
-        """Gradients, positions where there are any, and the result."""
-        return ("s0", "s1", "d0") if self.picking else ("s0", "d0")
-
-    def numbers(self) -> Iterator[tuple[str, str]]:
-        """Names and types of the arguments after the pointers, as of a `Form`.
-
-        ``n`` and ``o`` with a letter are the lengths of the element's and of the window's axis,
-        ``b`` the padding before, ``q`` the first tile, ``s`` and ``t`` the strides of source and
-        result, ``a`` the length with the padding after it, ``p`` the step of a position.
-        """
-        yield "lanes", "i"
-        if self.inner:
-            yield "channels", "i"
-            if not self.unit:
-                yield from (("ics", "i"), ("ocs", "i"))
-        for letter in self.near:
-            yield from ((f"{stem}{letter}", "i") for stem in "noqb")
-            if letter == "y" or self.inner or not self.unit:
-                yield from ((f"s{letter}", "i"), (f"t{letter}", "i"))
-            if self.counted:
-                yield f"a{letter}", "i"
-            if self.picking:
-                yield f"p{letter}", "l"
-        for k, axis in enumerate(self.outer):
-            yield from ((f"n{k}", "i"), (f"si{k}", "l"), (f"so{k}", "l"))
-            if len(self.outer) > 1:
-                yield f"step{k}", "i"
-            if axis >= 0:
-                yield from ((f"oz{k}", "i"), (f"bz{k}", "i"))
-                if self.counted:
-                    yield f"az{k}", "i"
-                if self.picking:
-                    yield f"ps{k}", "l"
-        yield "full", "c"
-
-
-def windows_of(tap: Tap) -> int:
-    """The most windows along an axis that an element lies in."""
-    return -(-tap.extent // tap.stride)
+__all__ = ["gather_source"]
 
 
 def gather_source(form: Gather) -> str:
@@ -187,12 +80,14 @@ class _Kernel:
                 say(f"i{letter}_ = u{letter}", *_bins(f"u{letter}", f"n{letter}", f"o{letter}",
                                                       f"l{letter}", f"h{letter}"))  # fmt: skip
             else:
-                say(f"i{letter}_ = u{letter}",
+                say(
+                    f"i{letter}_ = u{letter}",
                     f"far = index(u{letter} + b{letter})",
                     f"h{letter} = min(index(o{letter} - 1), index(quotient(far, index({s}))))",
                     f"l{letter} = index(0)",
                     f"if far >= {e}:",
-                    f"    l{letter} = index(quotient(index(far - {e - s}), index({s})))")  # fmt: skip
+                    f"    l{letter} = index(quotient(index(far - {e - s}), index({s})))",
+                )
         where = [f"index(i{v}_{self.times(v, 't')})" for v in self.letters]
         source = [f"index(h{v}{self.times(v, 's')})" for v in self.letters if form.near[v][1]]
         if form.inner:
@@ -226,8 +121,10 @@ class _Kernel:
                 window = f"w{v}{m}"
                 self.say(f"{window} = index(h{v} - {m})")
                 if edge:
-                    self.say(f"v{v}{m} = ({window} >= 0) & ({window} < o{v})",
-                             f"{window} = min(max({window}, index(0)), index(o{v} - 1))")  # fmt: skip
+                    self.say(
+                        f"v{v}{m} = ({window} >= 0) & ({window} < o{v})",
+                        f"{window} = min(max({window}, index(0)), index(o{v} - 1))",
+                    )
                 self.say(f"f{v}{m} = long(index(({window} - h{v}){self.times(v, 's')}))")
                 if self.form.counted:
                     self._count(f"c{v}{m}", window, tap, v)
@@ -243,8 +140,10 @@ class _Kernel:
             return
         self.say(f"from_ = index({window} * {s} - b{suffix})")
         if self.form.include_pad:
-            self.say(f"end_ = min(index(from_ + {tap.extent}), a{suffix})",
-                     f"{name} = index(quotient(index(end_ - from_ + {d - 1}), index({d})))")  # fmt: skip
+            self.say(
+                f"end_ = min(index(from_ + {tap.extent}), a{suffix})",
+                f"{name} = index(quotient(index(end_ - from_ + {d - 1}), index({d})))",
+            )
             return
         self.say("low_ = index(0)", "if from_ < 0:",
                  f"    low_ = index(quotient(index({d - 1} - from_), index({d})))",
@@ -280,8 +179,12 @@ class _Kernel:
         self._search(deep, "b", edge, [])
         self._store(edge)
         for k in range(len(outer) - 1, 0, -1):
-            say(f"i{k} = index(i{k} + step{k})", f"if i{k} >= n{k}:",
-                f"    i{k} = index(i{k} - n{k})", f"    i{k - 1} = index(i{k - 1} + 1)")  # fmt: skip
+            say(
+                f"i{k} = index(i{k} + step{k})",
+                f"if i{k} >= n{k}:",
+                f"    i{k} = index(i{k} - n{k})",
+                f"    i{k - 1} = index(i{k - 1} + 1)",
+            )
         say("i0 = index(i0 + step0)")
         self.depth -= 1
 
@@ -359,8 +262,14 @@ class _Kernel:
         tap, tiled = self.form.near["x"]
         rows = reached or [0]
         if not tiled:
-            self._loop("x", tap, base, lambda line: self._meet(
-                line, [*counts, "cx"], [valid] if valid else [], [(r, 0) for r in rows]))  # fmt: skip
+            self._loop(
+                "x",
+                tap,
+                base,
+                lambda line: self._meet(
+                    line, [*counts, "cx"], [valid] if valid else [], [(r, 0) for r in rows]
+                ),
+            )
             return
         for n in reversed(range(windows_of(tap))):
             cells = [(r, a) for r in rows for a in range(tap.stride) if _reaches(tap, a, n)]

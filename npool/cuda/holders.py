@@ -16,7 +16,7 @@ import numpy as np
 
 from npool.dtypes import SUPPORTED, check_dtype, named_dtype
 
-__all__ = ["HOLDERS", "Held", "held"]
+__all__ = ["HOLDERS", "Held", "aligned_to", "held"]
 
 
 @dataclass(frozen=True)

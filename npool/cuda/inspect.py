@@ -169,7 +169,13 @@ def _loops(code: list[tuple[int, str, str, bool]]) -> tuple[Loop, ...]:
     ]
     loops = []
     for first, last in sorted(innermost):
-        body = [(name, rest) for at, name, rest, _ in code if first <= at <= last]
+        # ptxas leaves some loops by a call that never returns to just behind them: a branch.
+        leave = f"0x{last + 16:x}"
+        body = [
+            ("BRA" if name == "CALL.REL.NOINC" and leave in rest else name, rest)
+            for at, name, rest, _ in code
+            if first <= at <= last
+        ]
         loads: dict[int, int] = {}
         stores: dict[int, int] = {}
         for name, _ in body:

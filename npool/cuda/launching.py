@@ -152,7 +152,7 @@ def _prepared(code: Code, device: int) -> tuple[Any, tuple[Any, ...]]:
         if key not in _kernels:
             cc = _architectures.setdefault(device, reached.architecture(device))
             ((text, name),) = ptx(code.function(cc), signature(code), cc)
-            kinds = (ctypes.c_void_p,) * len(code.pointers)
+            kinds: tuple[Any, ...] = (ctypes.c_void_p,) * len(code.pointers)
             kinds += tuple(_C_TYPES[dtype.name] for _, dtype in code.numbers)
             _kernels[key] = reached.load(text, name, device, cc), kinds
         return _kernels[key]

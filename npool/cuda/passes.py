@@ -24,7 +24,7 @@ from npool.operation import Operation
 if TYPE_CHECKING:
     from npool.cuda.program import Build
 
-__all__ = ["Passes"]
+__all__ = ["Passes", "launched"]
 
 #: Taps along an axis that are written out; windows that overlap less than so many times are
 #: walked; the base in which overlapping windows are built.
@@ -182,8 +182,12 @@ class Passes:
         windows = {g.axis: g.window for g in given if g.window is not None}
         row = len(passed) - 1
         kind = "padded" if self.operation.include_pad else "inside"
-        counters, numbers = [], {"lanes": passed[row].size, "sx": passed[row].src,
-                                 "tx": passed[row].dst}  # fmt: skip
+        counters: list[Counter] = []
+        numbers: dict[str, Any] = {
+            "lanes": passed[row].size,
+            "sx": passed[row].src,
+            "tx": passed[row].dst,
+        }
         for i, dim in enumerate(passed):
             if counted and dim.axis >= 0:
                 w, m = windows[dim.axis], len(counters)

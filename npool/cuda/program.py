@@ -12,6 +12,7 @@ import numpy as np
 from npool.bins import Bins
 from npool.cuda.binding import Code, Kinds, bind
 from npool.cuda.dims import Dim, dims_of
+from npool.cuda.forms import Gather
 from npool.cuda.passes import Passes
 from npool.cuda.steps import Launch, Needs, arrange, numbers_of
 from npool.operation import Operation
@@ -155,7 +156,9 @@ class Build:
         results: Sequence[tuple[int, int]],
     ) -> None:
         """A launch that reads `sources` and writes `results`."""
-        code = bind(self.reducer, kinds, launch.form)
+        form = launch.form
+        assert not isinstance(form, Gather)
+        code = bind(self.reducer, kinds, form)
         params = {f"param{k}": p for k, p in enumerate(self.reducer.params)}
         count = dict(code.numbers).get("full", np.dtype(np.int64))
         full = float(self.full) if count.kind == "f" else self.full

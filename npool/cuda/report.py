@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from npool.cuda.forms import Form
-from npool.cuda.gathers import Gather
+from npool.cuda.forms import Form, Gather
 from npool.cuda.inspect import Sass, examine
 from npool.cuda.launching import signature
 from npool.cuda.program import Program, Step, program
@@ -92,8 +91,11 @@ def rows(made: Program, floor: float, architectures: Sequence[tuple[int, int]]) 
         code = step.code
         function = code.function(architectures[0])
         texts = ptx(function, signature(code), *architectures)
-        written = sum(dtype.itemsize for dtype, name in
-                      zip(code.pointers, code.form.pointers(), strict=True) if name[0] == "d")  # fmt: skip
+        written = sum(
+            dtype.itemsize
+            for dtype, name in zip(code.pointers, code.form.pointers(), strict=True)
+            if name[0] == "d"
+        )
         least = floor if len(made.steps) == 1 else _own_floor(step, written)
         for cc, (text, _) in zip(architectures, texts, strict=True):
             found.append(_row(step, cc, examine(text, cc), written, least))

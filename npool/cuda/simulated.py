@@ -11,7 +11,10 @@ from typing import Any
 from npool import scalars
 from npool.cpu import interpreted
 
-__all__ = ["DECODERS", "ENCODERS", "EXTREMES", "VOCABULARY", "caster", "loader", "storer"]
+__all__ = [
+    "DECODERS", "ENCODERS", "EXTREMES", "VOCABULARY", "caster", "divide", "least", "loader", "most",
+    "quotient", "remainder", "select", "storer",
+]  # fmt: skip
 
 select = scalars.select
 #: The meaning of each word is the word itself.
@@ -68,13 +71,13 @@ def divide(a: Any, n: Any) -> Any:
 
 def quotient(a: int, b: int) -> int:
     """``a / b`` of whole numbers that are not negative."""
-    assert a >= 0 and b > 0, "a quotient of negative numbers"
+    assert min(a, b - 1) >= 0, "a quotient of negative numbers"
     return a // b
 
 
 def remainder(a: int, b: int) -> int:
     """What `quotient` leaves over."""
-    assert a >= 0 and b > 0, "a remainder of negative numbers"
+    assert min(a, b - 1) >= 0, "a remainder of negative numbers"
     return a % b
 
 

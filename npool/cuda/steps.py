@@ -8,12 +8,11 @@ from math import prod
 from typing import Any
 
 from npool.cuda.dims import Dim, joined
-from npool.cuda.forms import Form, Tap
-from npool.cuda.gathers import Gather
+from npool.cuda.forms import Form, Gather, Tap
 from npool.cuda.walks import Walk
 from npool.geometry import Window
 
-__all__ = ["Launch", "Needs", "arrange"]
+__all__ = ["Launch", "Needs", "arrange", "grid_of", "numbers_of", "steps_of"]
 
 #: Threads of a block, and how many blocks fill the largest GPU a few times over.
 THREADS, BLOCKS = 256, 4096
@@ -72,7 +71,7 @@ def arrange(dims: Sequence[Dim], needs: Needs) -> Launch:
         column = None
     outer = [i for i in range(len(dims)) if i not in (row, column, inner)]
     taps = tuple(_tap(dims[i].window) for i in pooled)
-    order = ()
+    order: tuple[int, ...] = ()
     if needs.placed:
         ranks = sorted(dims[i].axis for i in pooled)
         order = tuple(ranks.index(dims[i].axis) for i in pooled)
@@ -233,9 +232,7 @@ def grid_of(
 ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Blocks and threads: threads along the lanes first, what is left along lines and planes."""
     tx = min(_power(lanes), 64 if lines > 1 else 128)
-    ty = min(_power(lines), THREADS // tx)
-    while -(-lines // ty) > MOST_Y:
-        ty *= 2
+    ty = max(1, min(_power(lines), THREADS // tx))
     tz = max(1, min(_power(planes), THREADS // (tx * ty), MOST_THREADS_Z))
     blocks = -(-lanes // tx) * -(-lines // ty)
     deep = max(1, min(-(-planes // tz), -(-BLOCKS // blocks), MOST_Z))

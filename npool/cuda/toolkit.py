@@ -33,11 +33,13 @@ if not SIMULATED:
     #: An intrinsic that is told which integers are written in the source.
     literal_intrinsic: Any = _intrinsic(target="cuda", prefer_literal=True)
 
-__all__ = ["SIMULATED", "Part", "cuda", "ptx", "versions"]
+__all__ = [
+    "SIMULATED", "Part", "cuda", "intrinsic", "ir", "literal_intrinsic", "ptx", "types", "versions",
+]  # fmt: skip
 
 if not SIMULATED:
 
-    class Part(CUDADispatcher):
+    class Part(CUDADispatcher):  # type: ignore[misc]
         """A device function compiled for a stated architecture.
 
         Numba's own asks the driver for the current device, which a machine without a GPU has
@@ -68,7 +70,9 @@ if not SIMULATED:
 else:
     ir = types = intrinsic = literal_intrinsic = None
 
-    def Part(function: Any, cc: tuple[int, int]) -> Any:
+    def Part(  # type: ignore[no-redef]
+        function: Any, cc: tuple[int, int]
+    ) -> Any:
         """The function itself: the simulator runs Python."""
         return function
 

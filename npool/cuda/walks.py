@@ -185,16 +185,20 @@ def _element(walk: Walk, tap: str, names: list[str]) -> list[str]:
     if walk.parts == 1:
         return [f"{names[0]} = keep0(lift(s0[{at}]{params}))"]
     fresh = [f"{n}_" for n in names]
-    return [f"{', '.join(fresh)} = lift(s0[{at}]{params})",
-            *(f"{n} = keep{p}({f})" for p, (n, f) in enumerate(zip(names, fresh, strict=True)))]  # fmt: skip
+    return [
+        f"{', '.join(fresh)} = lift(s0[{at}]{params})",
+        *(f"{n} = keep{p}({f})" for p, (n, f) in enumerate(zip(names, fresh, strict=True))),
+    ]
 
 
 def _combine(walk: Walk, names: list[str], a: list[str], b: list[str]) -> list[str]:
     if walk.parts == 1:
         return [f"{names[0]} = keep0(combine({a[0]}, {b[0]}))"]
     fresh = [f"{n}_" for n in names]
-    return [f"{', '.join(fresh)} = combine(({', '.join(a)}), ({', '.join(b)}))",
-            *(f"{n} = keep{p}({f})" for p, (n, f) in enumerate(zip(names, fresh, strict=True)))]  # fmt: skip
+    return [
+        f"{', '.join(fresh)} = combine(({', '.join(a)}), ({', '.join(b)}))",
+        *(f"{n} = keep{p}({f})" for p, (n, f) in enumerate(zip(names, fresh, strict=True))),
+    ]
 
 
 def _fold(walk: Walk) -> list[str]:
@@ -261,8 +265,8 @@ def _count(m: int, counter: Counter) -> list[str]:
     start = [f"from{m} = {i} * cs{m} - cb{m}"]
     if counter.kind == "padded":
         extent = f"(ck{m} - 1) * cd{m} + 1"
-        return [*start, f"count{m} = quotient(min(from{m} + {extent}, cl{m}) - from{m} + cd{m} - 1, "
-                f"cd{m})"]  # fmt: skip
+        reach = f"min(from{m} + {extent}, cl{m}) - from{m}"
+        return [*start, f"count{m} = quotient({reach} + cd{m} - 1, cd{m})"]
     return [
         *start,
         f"low{m} = index(0)",

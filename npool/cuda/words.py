@@ -13,7 +13,11 @@ import numpy as np
 from npool import scalars
 from npool.cuda.toolkit import intrinsic, ir, literal_intrinsic, types
 
-__all__ = ["DECODERS", "ENCODERS", "EXTREMES", "VOCABULARY", "caster", "loader", "storer"]
+__all__ = [
+    "DECODERS", "ENCODERS", "EXTREMES", "VOCABULARY", "absolute", "caster", "decode_bfloat",
+    "decode_half", "divide", "encode_bfloat", "encode_half", "isnan", "least", "loader", "maximum",
+    "minimum", "most", "power", "quotient", "remainder", "select", "sqrt", "storer",
+]  # fmt: skip
 
 _INT = ir.IntType(32)
 
@@ -261,6 +265,16 @@ EXTREMES: dict[tuple[str, str, int], Any] = {
 # --- vectors ------------------------------------------------------------------------------------
 
 
+def _whole_words(kind: Any, size: int) -> Any:
+    """The vector of 32-bit words that a vector of smaller elements is moved as.
+
+    NVVM would split one of eight halves in two.
+    """
+    if size <= 4 or getattr(kind.element, "width", 32) >= 32:
+        return kind
+    return ir.VectorType(_INT, size // 4)
+
+
 def loader(lanes: int) -> Any:
     """``load(p, i)``: `lanes` elements from the i-th on, by one instruction."""
 
@@ -271,7 +285,9 @@ def loader(lanes: int) -> Any:
             at = builder.gep(args[0], [args[1]])
             kind = ir.VectorType(at.type.pointee, lanes)
             size = lanes * (element.bitwidth // 8)
-            vector = builder.load(builder.bitcast(at, kind.as_pointer()), align=size)
+            whole = _whole_words(kind, size)
+            vector = builder.load(builder.bitcast(at, whole.as_pointer()), align=size)
+            vector = builder.bitcast(vector, kind)
             tuples = context.get_constant_undef(signature.return_type)
             for k in range(lanes):
                 value = builder.extract_element(vector, ir.Constant(_INT, k))
@@ -298,7 +314,9 @@ def storer(lanes: int) -> Any:
                 value = context.cast(builder, value, signature.args[2][k], element)
                 vector = builder.insert_element(vector, value, ir.Constant(_INT, k))
             size = lanes * (element.bitwidth // 8)
-            builder.store(vector, builder.bitcast(at, kind.as_pointer()), align=size)
+            whole = _whole_words(kind, size)
+            vector = builder.bitcast(vector, whole)
+            builder.store(vector, builder.bitcast(at, whole.as_pointer()), align=size)
             return context.get_dummy_value()
 
         return types.void(p, types.int64, values), codegen

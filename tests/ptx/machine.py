@@ -211,7 +211,8 @@ class Kernel:
         parsed = llvm.parse_assembly(str(module))
         parsed.verify()
         builder = llvm.create_pass_builder(
-            machine, llvm.create_pipeline_tuning_options(speed_level=2 if optimise else 1))  # fmt: skip
+            machine, llvm.create_pipeline_tuning_options(speed_level=2 if optimise else 1)
+        )
         builder.getModulePassManager().run(parsed, builder)
         self._engine = llvm.create_mcjit_compiler(parsed, machine)
         self._engine.finalize_object()

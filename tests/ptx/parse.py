@@ -135,7 +135,7 @@ def _statement(entry: Entry, text: str, line: int) -> None:
             tuple(arguments(rest)),
             guard[2] if guard else "",
             bool(guard and guard[1]),
-        )  # fmt: skip
+        )
     )
 
 

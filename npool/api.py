@@ -78,9 +78,8 @@ def pool(
     -------
     numpy.ndarray, or a pair of them with `return_indices`
         Of the kind of `x`. Shape ``output_shape(x.shape, …)``, in the memory order of `x`.
-        Positions are flat
-        within the pooled axes, row-major in the order of `axes`: the first of equal elements,
-        the last of several NaN, -1 for a window wholly in the padding.
+        Positions are flat within the pooled axes, row-major in the order of `axes`: the first of
+        equal elements, the last of several NaN, -1 for a window wholly in the padding.
 
     Raises
     ------

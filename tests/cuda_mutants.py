@@ -11,24 +11,27 @@ import numpy as np
 import npool
 from npool.cuda import binding, device, toolkit
 
-PLANES = np.random.default_rng(5).integers(-9, 10, (3, 13, 12)).astype(np.float32)
+PLANES = np.random.default_rng(5).integers(-9, 10, (3, 13, 13)).astype(np.float32)
 PLANES[0, 4, 5] = PLANES[2, 0, 0] = np.nan
+CLIPPED, FLAT = np.nan_to_num(PLANES[:, :, :12]), PLANES[:, :11]
+TALL = np.ascontiguousarray(PLANES[:, :, :12])
 EVEN = np.random.default_rng(6).integers(-9, 10, (3, 12, 16)).astype(np.float32)
 PIXELS = np.random.default_rng(7).integers(-9, 10, (2, 9, 10, 8)).astype(np.float32)
 VOLUME = np.random.default_rng(8).integers(-9, 10, (2, 5, 6, 7)).astype(np.float32)
 LINE = np.random.default_rng(9).integers(-9, 10, (3, 300)).astype(np.float32)
 GRADIENT = np.random.default_rng(10).integers(1, 10, (3, 7, 6)).astype(np.float32)
 DROPPED = np.random.default_rng(11).integers(1, 10, (2, 3, 4)).astype(np.float32)
-POSITIONS = npool.max_pool(PLANES, (3, 3), 2, 1, return_indices=True)[1]
+POSITIONS = npool.max_pool(TALL, (3, 3), 2, 1, return_indices=True)[1]
 
 #: A call, the function that does it on the CPU, and its arguments.
 CALLS = {
+    "flat": (npool.max_pool, (FLAT,), {"kernel_size": (3, 3), "stride": 2, "padding": 1}),
     "max": (npool.max_pool, (PLANES,), {"kernel_size": (3, 3), "stride": 2, "padding": 1}),
     "positions": (npool.max_pool, (PLANES,),
                   {"kernel_size": (3, 3), "stride": 2, "padding": 1, "return_indices": True}),
     "sum": (npool.sum_pool, (np.nan_to_num(PLANES),),
             {"kernel_size": (3, 3), "stride": 2, "padding": 1}),
-    "avg": (npool.avg_pool, (np.nan_to_num(PLANES),),
+    "avg": (npool.avg_pool, (CLIPPED,),
             {"kernel_size": (3, 3), "stride": 2, "padding": 1, "ceil_mode": True}),
     "vectors": (npool.max_pool, (EVEN,), {"kernel_size": (2, 2)}),
     "pixels": (npool.max_pool, (PIXELS,), {"kernel_size": 3, "stride": 2, "axes": (1, 2)}),
@@ -37,11 +40,11 @@ CALLS = {
     "levels": (npool.sum_pool, (LINE,), {"kernel_size": (70,), "stride": 1, "padding": 20}),
     "bins": (npool.adaptive_avg_pool, (LINE,), {"output_size": (7,)}),
     "add": (npool.max_pool_backward, (GRADIENT, POSITIONS),
-            {"input_shape": PLANES.shape, "kernel_size": (3, 3), "stride": 2, "padding": 1}),
+            {"input_shape": TALL.shape, "kernel_size": (3, 3), "stride": 2, "padding": 1}),
     "remainder": (npool.sum_pool_backward, (DROPPED,),
                   {"input_shape": (2, 8, 10), "kernel_size": (3, 3), "stride": 2}),
     "average": (npool.avg_pool_backward, (GRADIENT,),
-                {"input_shape": PLANES.shape, "kernel_size": (3, 3), "stride": 2, "padding": 1,
+                {"input_shape": TALL.shape, "kernel_size": (3, 3), "stride": 2, "padding": 1,
                      "count_include_pad": False}),
 }  # fmt: skip
 
@@ -60,9 +63,9 @@ class Mutant:
 
 MUTANTS = [
     Mutant("one lane too many", "max", "if lane >= lanes:", "if lane > lanes:", "fault"),
-    Mutant("one line too many", "max", "if y >= oy:", "if y > oy + 1:", "fault"),
+    Mutant("one line too many", "flat", "if y >= oy:", "if y > oy:", "fault"),
     Mutant("interior too wide on the left", "sum", "if wx >= 0 and", "if wx >= -1 and", "oracle"),
-    Mutant("interior too wide on the right", "max", "<= nx and", "<= nx + 1 and", "oracle"),
+    Mutant("interior too wide on the right", "sum", "<= nx and", "<= nx + 1 and", "oracle"),
     Mutant("interior too high", "max", "wy >= 0 and", "wy >= -1 and", "fault"),
     Mutant("a tap past the end counts", "sum", "(q < nx)", "(q <= nx)", "oracle"),
     Mutant("a tap before the start counts", "sum", "(q >= 0)", "(q >= -1)", "oracle"),

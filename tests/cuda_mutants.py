@@ -102,7 +102,7 @@ MUTANTS = [
            "oracle"),
     Mutant("float64 in a sum", "volume", "_0_0_0_0 = IDENTITY0", "_0_0_0_0 = 0.0", "gate"),
     Mutant("a division in the loop", "max", "b = at + long(i0) * si0",
-           "b = at + long(i0) * si0 + long(quotient(i0, index(n0 + ox)))", "gate"),
+           "b = at + long(i0) * si0 + long(quotient(ox, index(i0 + ox + 1)))", "gate"),
     Mutant("float64 in an offset", "max", "wx = index(x * 2 - bx)",
            "wx = index(x * 2.0 - bx)", "gate"),
 ]  # fmt: skip

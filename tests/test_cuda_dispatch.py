@@ -263,4 +263,7 @@ def test_frameworks_are_read_by_their_own_words(monkeypatch):
     assert (about.address, about.device, about.stream, about.strides) == (4096, 1, 123, (12, 4))
     assert about.extent == (4096, 4096 + 24)
     about.empty((2, 2), (2, 1), np.dtype(np.float32))
+    torch.is_grad_enabled, Tensor.requires_grad = (lambda: True), True
+    with pytest.raises(TypeError, match=r"pass x\.detach\(\)"):
+        held(Tensor())
     assert made == [(((2, 2), (2, 1)), {"dtype": "f32", "device": Tensor.device})]

@@ -70,7 +70,8 @@ def _numba(x: Any) -> Held:
         flat = cuda.device_array(max(1, prod(shape)), dtype)
         made = type(flat)
         size = dtype.itemsize
-        return made(shape, tuple(s * size for s in strides), dtype, gpu_data=flat.gpu_data)
+        stream = getattr(x, "stream", 0)
+        return made(shape, tuple(s * size for s in strides), dtype, stream, flat.gpu_data)
 
     # Version 3 names the stream to be waited for; None is a promise that there is no need.
     stream = about.get("stream") or getattr(getattr(x, "stream", 0), "handle", 0) or 0
@@ -116,6 +117,11 @@ def _cupy(x: Any) -> Held:
 
 def _torch(x: Any) -> Held:
     torch = sys.modules["torch"]
+    if getattr(x, "requires_grad", False) and torch.is_grad_enabled():
+        raise TypeError(
+            "x requires a gradient, which pooling it as a plain array would lose: pass x.detach(), "
+            "or pool under torch.no_grad()"
+        )
     dtype = named_dtype(_torch_name(x.dtype), "x")
 
     def empty(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

@@ -73,12 +73,12 @@ def _held(x):
 
 
 class Executor:
-    """Runs launches; `cc` is the architecture whose PTX is run."""
+    """Runs launches; `cc` is the architecture whose PTX is run, of those compiled `together`."""
 
     kernels: ClassVar[dict] = {}
 
-    def __init__(self, cc=(9, 0), optimise=False):
-        self.cc, self.optimise, self.reports = cc, optimise, []
+    def __init__(self, cc=(9, 0), together=((9, 0), (10, 0))):
+        self.cc, self.together, self.reports = cc, together, []
 
     @classmethod
     def compiled(cls, code: Code, architectures=ARCHITECTURES):
@@ -102,9 +102,9 @@ class Executor:
         """The kernel, translated once."""
         from ptx import Kernel
 
-        entry = self.compiled(code, (self.cc,) if self.optimise else ((9, 0), (10, 0)))[self.cc]
+        entry = self.compiled(code, self.together)[self.cc]
         if entry[1] is None:
-            entry[1] = Kernel(entry[0], self.optimise)
+            entry[1] = Kernel(entry[0])
         return entry[1]
 
     def launch(self, step, addresses, number, stream):

@@ -52,7 +52,7 @@ def gated(executor, name):
         function(*(send(a) for a in arrays), **arguments)
         steps = [step for step, _ in executor.reports]
     for step in steps:
-        text = executor.compiled(step.code, ((9, 0),))[9, 0][0]
+        text = executor.compiled(step.code, executor.together)[9, 0][0]
         sass = inspect.examine(text, (9, 0))
         row = report._row(step, (9, 0), sass, 4, 20.0)
         wide = getattr(step.code.form, "load", 1) * 4
@@ -64,14 +64,14 @@ def gated(executor, name):
 @pytest.mark.skipif(inspect._cuobjdump() is None, reason="cuobjdump is not installed")
 @pytest.mark.parametrize("name", CALLS)
 def test_the_kernels_themselves_pass(name):
-    assert verdict(Private((9, 0), True), name) is None
+    assert verdict(Private((9, 0), ((9, 0),)), name) is None
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
 def test_a_mutant_is_caught(mutant):
     if mutant.caught == "gate" and inspect._cuobjdump() is None:
         pytest.skip("cuobjdump is not installed")
-    executor = Private((9, 0), True)
+    executor = Private((9, 0), ((9, 0),))
     with Mutated(mutant, executor) as mutated:
         found = verdict(executor, mutant.call)
         assert mutated.hits, f"{mutant.old!r} is not in the kernel any more"

@@ -193,7 +193,7 @@ class Kernel:
     text : str
         PTX with one entry.
     optimise : bool
-        Whether LLVM may take its time, which pays for large grids.
+        Whether LLVM may take its time, which pays for large grids alone.
     """
 
     def __init__(self, text: str, optimise: bool = False) -> None:
@@ -205,13 +205,13 @@ class Kernel:
         target = llvm.Target.from_default_triple()
         machine = target.create_target_machine(
             cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(),
-            opt=2 if optimise else 1,
+            opt=2 if optimise else 0,
         )  # fmt: skip
         module.triple = machine.triple
         parsed = llvm.parse_assembly(str(module))
         parsed.verify()
         builder = llvm.create_pass_builder(
-            machine, llvm.create_pipeline_tuning_options(speed_level=2 if optimise else 1)
+            machine, llvm.create_pipeline_tuning_options(speed_level=2 if optimise else 0)
         )
         builder.getModulePassManager().run(parsed, builder)
         self._engine = llvm.create_mcjit_compiler(parsed, machine)

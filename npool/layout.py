@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from npool.memory import empty
 
-__all__ = ["empty_like_order", "memory_order", "readable"]
+__all__ = ["empty_like_order", "in_place", "memory_order", "readable"]
 
 
 def readable(x: NDArray[Any]) -> NDArray[Any]:
@@ -17,14 +17,19 @@ def readable(x: NDArray[Any]) -> NDArray[Any]:
 
     Kernels address whole elements: big-endian and unaligned arrays are converted.
     """
+    if in_place(x):
+        return x
+    return np.array(x, dtype=x.dtype.newbyteorder("="), order="K")
+
+
+def in_place(x: NDArray[Any]) -> bool:
+    """Whether a kernel can read `x` where it lies: native elements, each at a whole place."""
     dtype = x.dtype
-    if not dtype.isnative:
-        return np.array(x, dtype=dtype.newbyteorder("="), order="K")
-    if not x.flags.aligned or any(
+    if not dtype.isnative or not x.flags.aligned:
+        return False
+    return not any(
         stride % dtype.itemsize for n, stride in zip(x.shape, x.strides, strict=True) if n > 1
-    ):
-        return np.array(x, order="K")
-    return x
+    )
 
 
 def memory_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:

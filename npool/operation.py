@@ -5,7 +5,7 @@ Everything that can be refused is refused here, before anything is allocated or 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, NamedTuple
 
@@ -49,7 +49,7 @@ class Types(NamedTuple):
     result: np.dtype[Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Operation:
     """A checked call, ready for any array of one shape, dtype and strides."""
 
@@ -59,12 +59,18 @@ class Operation:
     divisor: int
     index: np.dtype[Any] | None
     order: tuple[int, ...]
+    #: The engine's short way for small calls; False before the first call, None if there is none.
+    quick: Any = field(default=False, init=False)
 
     def apply(self, x: Array, out: Any, starts: tuple[Array, ...] | None = None) -> Any:
         """Pool `x` into `out`, or into a new array in the memory order of `x`.
 
         `starts` says where windows drawn at random begin (`npool.cpu.engine.fold`).
         """
+        if out is None and self.quick:
+            result = self.quick(x)
+            if result is not None:
+                return result
         results = arrays.results(
             x, self.plan.out_shape, self.order, self.types.result, self.index, out
         )
@@ -75,6 +81,8 @@ class Operation:
                 targets[0].imag = 0
                 targets = (targets[0].real, *targets[1:])
             _engine().fold(source, targets, self, starts)
+            if self.quick is False and starts is None:
+                self.quick = _engine().quick(self, x)
         return results.delivered()
 
 

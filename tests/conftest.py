@@ -7,8 +7,13 @@ a kind compiles a kernel.
 """
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
+
+# A shell that starts pytest in the background has it ignore Ctrl-C, and with it every process that
+# a test starts and then interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _COMMON = {
     "deadline": None,

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import npool
+import npool.operation as operations
 from npool.cpu import engine
 from npool.cpu import schedule as laying
 from npool.cpu.schedule import CHUNK, CONSTANTS
@@ -280,11 +281,16 @@ def driver(request, monkeypatch):
         monkeypatch.setattr(laying, "fit_strips", lambda *_: 0)
         for special in ("fit_planes", "fit_wholes"):
             monkeypatch.setattr(laying, special, lambda *_: False)
-    for cached in (laying.schedule, engine._prepared):
-        cached.cache_clear()
+    forget()
     yield request.param
+    forget()
+
+
+def forget():
+    """What is kept of calls holds the driver that was chosen for them."""
     for cached in (laying.schedule, engine._prepared):
         cached.cache_clear()
+    operations._operations.clear()
 
 
 def scheduled(c, x, reduce="max", return_indices=False):

@@ -74,7 +74,7 @@ def calls(shape, *arguments, axes):
     )  # fmt: skip
 
 
-def check(numbers, streamed=False, modes=("C", "steps back", "rolled")):
+def check(numbers, streamed=False, modes=("C", "steps back", "rolled"), kinds=range(8)):
     """Each call of each geometry, on arrays at a guard page: the answer of ordinary ones."""
     from test_guard_pages import guarded, layouts
 
@@ -86,6 +86,8 @@ def check(numbers, streamed=False, modes=("C", "steps back", "rolled")):
     for number in numbers:
         shape, *arguments, axes = GEOMETRIES[number]
         for k, (call, arrays) in enumerate(calls(shape, *arguments, axes=axes)):
+            if k not in kinds:
+                continue
             wanted = call(*arrays, out=None)
             for name, options in layouts(len(shape)):
                 for at_end in (True, False) if name in modes else ():
@@ -94,7 +96,7 @@ def check(numbers, streamed=False, modes=("C", "steps back", "rolled")):
                     got = call(*given, out=guarded(np.zeros_like(wanted), at_end, **options))
                     np.testing.assert_allclose(got, wanted, 1e-5, 1e-5)
                     checked += 1
-    assert checked > 8 * len(list(numbers))
+    assert checked >= 4 * len(list(numbers)) * len(kinds)
     print("whole")
 
 
@@ -117,7 +119,9 @@ def test_nothing_beyond_an_array_is_touched(streamed):
 @pytest.mark.parametrize("variable", ["NUMBA_BOUNDSCHECK", "NUMBA_DISABLE_JIT"])
 def test_nothing_else_is_touched_where_all_is_checked(variable):
     numbers = "SMALL" if variable == "NUMBA_BOUNDSCHECK" else "SMALL[:2]"
-    code = RUN.format(numbers=numbers, streamed=False, modes=', modes=("C", "steps back")')
+    code = RUN.format(
+        numbers=numbers, streamed=False, modes=', modes=("C", "steps back"), kinds=(0, 3, 5, 6)'
+    )
     status, out, err = run(code, timeout=300, **{variable: "1", "NPOOL_CACHE_DIR": ""})
     last = out.splitlines()[-1] if out else ""
     assert (status, last, err) == (0, "whole", ""), f"exit status {status} after: {last}\n{err}"

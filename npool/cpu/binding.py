@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.core import config
 
-from npool.cpu import lanes, parts, tables
+from npool.cpu import bounds, lanes, parts, tables
 from npool.cpu.compiling import (
     access,
     address_of,
@@ -35,33 +35,29 @@ from npool.cpu.compiling import (
 )
 from npool.cpu.digest import PROCESS, digest, mark
 from npool.cpu.parts import Words
+from npool.cpu.tables import CHUNK
 from npool.dtypes import is_half
 from npool.identities import Misfit, identity, storage
 from npool.rebinding import rebound
 from npool.reducers import REDUCERS, Reducer
 
+if bounds.CHECKED:
+    from npool.cpu import checked
+
 __all__ = ["Loops", "loops", "storage"]
 
 
 class Loops(NamedTuple):
-    """Addresses of a reducer's compiled loops, bytes of an accumulator and its first part,
-    and whether an accumulator is an element as it is stored."""
+    """A reducer's loops, each the address of its machine code once it is asked for; bytes of an
+    accumulator and of its first part; whether an accumulator is an element as it is stored;
+    whether vectors can be combined, as `npool.cpu.lanes.whole` does.
+    """
 
-    source_rows: int
-    scratch_rows: int
-    fill: int
-    store: int
-    split: int
+    compiled: Callable[[str], int]
     width: int
     first: int
     as_stored: bool
-    #: That of `npool.cpu.lanes.masked`, which few calls need: compiled when first asked for.
-    masked: Callable[[], int]
-    #: That of `npool.cpu.lanes.whole`, or None where vectors cannot be combined.
-    whole: Callable[[], int] | None
-    #: Those of `npool.cpu.lanes.picks` and `store_each`.
-    picks: Callable[[], int]
-    store_each: Callable[[], int]
+    combinable: bool
 
 
 _loops: dict[Any, Loops] = {}
@@ -146,11 +142,7 @@ def _bind(
     }
 
     def bound(template: Callable[..., Any], **more: Any) -> Any:
-        function = types.FunctionType(
-            template.__code__, {**space, **more} if more else space, template.__name__
-        )
-        function.__qualname__ = f"{template.__name__}-{name or PROCESS}"
-        return instructions.jit(function)
+        return bound_in({**space, **more} if more else space, template, name)
 
     same = bound(parts.same)
     nonzero = bound(parts.nonzero)
@@ -193,27 +185,8 @@ def _bind(
     space = {"__name__": lanes.__name__, "fill_row": emit.fill_row(words), "finish_row":
              emit.finish_row(words), "split_row": copies.split_row(words)}  # fmt: skip
     space |= {"prefetch": access.prefetch, "PIECE": 2048 // dtype.itemsize, "ITEM": dtype.itemsize}
-    source = {**space, "fold_row": emit.fold_row(words, True)}
-    scratch = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}
-
-    @memoised
-    def masked() -> int:
-        with lock:
-            more = {**space, "masked_row": emit.masked_row(words)}
-            return address_of(compiled(lanes.masked, more, name))
-
-    @memoised
-    def picked() -> int:
-        with lock:
-            more = {**space, "pick_row": picks.pick_row(words), **tables.CONSTANTS}
-            more["bin_at"] = access.table(len(tables.SPANS))[0]
-            return address_of(compiled(lanes.picks, more, name))
-
-    @memoised
-    def store_each() -> int:
-        with lock:
-            more = {**space, "finish_each": picks.finish_each(words)}
-            return address_of(compiled(lanes.store_each, more, name))
+    space["stream"] = checked.stream if bounds.CHECKED else access.stream
+    space["listed"], _ = access.table(CHUNK)
 
     # Vectors are combined by the words that there are instructions for.
     plain = reducer.lift is None and not placed and held == [words.source] and dtype.kind in "if"
@@ -224,17 +197,31 @@ def _bind(
     combinable = plain and (reducer.combine in vectors.WIDE or sums)
 
     @memoised
-    def whole() -> int:
+    def loop(which: str) -> int:
         with lock:
-            more = {**space, "whole_row": vectors.whole_row(words, vector)}
-            return address_of(compiled(lanes.whole, more, name))
+            more, full = space, name
+            if which in ("source_rows", "pooled"):
+                more = {**space, "fold_row": emit.fold_row(words, True)}
+            elif which == "scratch_rows":
+                more = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}
+            elif which == "masked":
+                more = {**space, "masked_row": emit.masked_row(words)}
+            elif which == "picks":
+                more = {**space, "pick_row": picks.pick_row(words), **tables.CONSTANTS}
+                more["bin_at"], _ = access.table(len(tables.SPANS))
+            elif which == "divided":
+                more = {**space, "finish_each": picks.finish_each(words)}
+            elif which == "whole":
+                more = {**space, "whole_row": vectors.whole_row(words, vector)}
+            if which in ("store", "pooled"):
+                more["finish_rows"] = bound_in(more, lanes.finish_rows, name)
+            kind, _, template = which.rpartition("_")
+            if kind:
+                full = name and f"{kind}-{name}"
+            return address_of(compiled(getattr(lanes, template), more, full))
 
     return Loops(
-        address_of(compiled(lanes.rows, source, name and f"source-{name}")),
-        address_of(compiled(lanes.rows, scratch, name and f"scratch-{name}")),
-        address_of(compiled(lanes.fill, space, name)),
-        address_of(compiled(lanes.store, space, name)),
-        address_of(compiled(lanes.split, space, name)),
+        loop,
         sum(part.itemsize for part in held),
         held[0].itemsize,
         reducer.lift is None
@@ -242,11 +229,15 @@ def _bind(
         and held == [words.source]
         and dtype.kind != "b"
         and not is_half(dtype),
-        masked,
-        whole if combinable else None,
-        picked,
-        store_each,
+        combinable,
     )
+
+
+def bound_in(space: dict[str, Any], template: Callable[..., Any], name: str | None) -> Any:
+    """`template` jitted in a namespace, to be called by what else is compiled in it."""
+    function = types.FunctionType(template.__code__, space, template.__name__)
+    function.__qualname__ = f"{template.__name__}-{name or PROCESS}"
+    return instructions.jit(function)
 
 
 _parts: dict[Any, Any] = {}

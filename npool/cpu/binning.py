@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from npool.bins import Bins, Drawn
 from npool.cpu.dimensions import FUSED, PLAIN, ROWS, SEGMENT, Dim, dimensions
 from npool.cpu.schedule import SHORT, Schedule
-from npool.cpu.tables import COLUMNS, CONSTANTS, DIMS_WIDTH, ENV, HEAD, SPANS
+from npool.cpu.tables import COLUMNS, CONSTANTS, DIMS_WIDTH, ENV, HEAD, SPANS, THREAD_ROWS
 from npool.geometry import Plan, Window
 from npool.memory import address
 
@@ -158,8 +158,8 @@ def bin_schedule(
     reads = rows * fused * (row.tile * row.kernel if row.mode == SEGMENT else positions) * inner
     work = reads // 2 + rows * row.tile * inner * (row.kernel if row.mode in (FUSED, ROWS) else 1)
     scratch = (
-        8 * (len(ENV) + (len(dims) + 21) * 8) + 192 + 2 * capacity * width
-        + values["LINE_BYTES"] + 8 * (values["SIZE_COLS"] + counts)
+        8 * (len(ENV) + (len(dims) + THREAD_ROWS) * CONSTANTS["WORK_SIZE"]) + 192
+        + 2 * capacity * width + values["LINE_BYTES"] + 8 * (values["SIZE_COLS"] + counts)
     )  # fmt: skip
     return Schedule(
         lines, head, table, prod(-(-dim.out // dim.tile) for dim in dims), scratch, strided, "bins",

@@ -16,10 +16,11 @@ while they are fetched, `ROWS` afterwards. `FUSED` is all else.
 # mypy: disable-error-code="name-defined,no-untyped-def"
 
 
-def bins(shared, dims, head, spans, scratch, first, last):
+def bins(shared, x, values, positions, scratch, first, last):
     """Compute the tasks ``first <= task < last``; every output belongs to one task."""
     env = scratch
-    work = begin(shared, dims, head, scratch)
+    work = begin(shared, x, values, positions, scratch)
+    dims, head, spans = get(scratch, DIMS_AT), get(scratch, HEAD_AT), get(scratch, SPANS_AT)
     lists = work + (get(head, DEPTH) + 1) * WORK_SIZE * 8
     a, b, c = get(env, A), get(env, B), get(env, C)
     for task in range(first, last):
@@ -79,6 +80,8 @@ def bins_task(env, dims, head, spans, work, lists, task):
         extent = n * step
     pitch = extent * inner
     for k in range(work_of(work, some, SIZE)):
+        if stopped(env):
+            return
         at, p = source, place
         begun = work_of(work, some, START) + k
         if dim(dims, some, MODE) != PLAIN:
@@ -207,8 +210,8 @@ def bins_store(env, dims, head, spans, work, target, above, plane, planes, pitch
             divisor *= span(spans, bin_of(head, dims, some, o, plane), DIVISORS)
         where, start = to + o * dim(dims, some, OUT_STRIDE), k * planes * pitch
         if dim(dims, row, MODE) != PLAIN and get(head, COUNTED) == 1:
-            call_store_each(
-                get(env, STORE_EACH), get(env, VALUES), get(env, POSITIONS), where, lift, across,
+            call_divided(
+                get(env, DIVIDED), get(env, VALUES), get(env, POSITIONS), where, lift, across,
                 within, get(env, A), cap, start, pitch, step, get(head, INNER), n, planes, counts,
                 divisor, get(env, PARAMS),
             )  # fmt: skip

@@ -19,6 +19,7 @@ from npool.cpu import (
     lanes,
     parts,
     planes,
+    pooled,
     strips,
     tables,
     tiles,
@@ -39,23 +40,27 @@ from npool.cpu.compiling import (
 if bounds.CHECKED:
     from npool.cpu import checked
 
-__all__ = ["assembled", "driver", "element", "gatherer"]
+__all__ = ["assembled", "driver", "element", "gatherer", "loops_of"]
 
 _SHARED = (folds.begin, folds.stopped, folds.swap, folds.fold_rows, folds.shifted, folds.flat_fold)
 _TILES = (
-    *_SHARED, folds.fold_segments,
-    tiles.advance, fetch.locate, fetch.fold_source, fetch.fetch_block, fetch.fetch_tile,
+    *_SHARED, folds.fold_segments, tiles.advance, fetch.locate, fetch.fold_source,
+    fetch.fetch_block, fetch.fetch_tile,
     tiles.reduce_tile, tiles.run_of, tiles.store_tile, tiles.tiles,
 )  # fmt: skip
 _STRIPS = (
     *_SHARED, strips.span_of, strips.fill_ends, strips.strip_gather, strips.strip_stream,
-    strips.strip_store, strips.strip_task,
-    strips.strips,
+    strips.strip_store, strips.strip_place, strips.strip_task, strips.strips,
+)  # fmt: skip
+_POOLED = (
+    folds.begin, folds.stopped, strips.span_of, strips.fill_ends, strips.strip_place,
+    pooled.pooled_task, pooled.pooled,
 )  # fmt: skip
 
 _DRIVERS = {
     "tiles": _TILES,
     "strips": _STRIPS,
+    "pooled": _POOLED,
     "planes": (folds.begin, folds.stopped, folds.swap, planes.planes),
     "wholes": (folds.begin, folds.stopped, wholes.wholes),
     "bins": (
@@ -74,6 +79,21 @@ _DRIVERS = {
         bins.bins,
     ),
 }
+#: The loops that each calls: no other need be compiled.
+_ROWS = ("source_rows", "scratch_rows", "fill", "store", "split")
+_LOOPS = {
+    "tiles": _ROWS,
+    "strips": _ROWS,
+    "pooled": ("fill", "pooled"),
+    "planes": ("source_rows", "store", "masked"),
+    "wholes": ("store", "whole"),
+    "bins": ("source_rows", "scratch_rows", "store", "picks"),
+}
+
+
+def loops_of(name: str) -> tuple[str, ...]:
+    """Names of the loops that a driver calls."""
+    return _LOOPS[name]
 
 
 @memoised
@@ -81,8 +101,9 @@ def driver(name: str) -> Any:
     """The compiled driver of that name."""
     calls = {
         "call_rows": lanes.rows, "call_fill": lanes.fill, "call_store": lanes.store,
-        "call_split": lanes.split, "call_gather": lanes.gather, "call_masked": lanes.masked,
-        "call_whole": lanes.whole, "call_picks": lanes.picks, "call_store_each": lanes.store_each,
+        "call_split": lanes.split, "call_gather": lanes.gather, "call_pooled": lanes.pooled,
+        "call_masked": lanes.masked, "call_whole": lanes.whole, "call_picks": lanes.picks,
+        "call_divided": lanes.divided,
     }  # fmt: skip
     widths = (
         ("dim", "", tables.DIMS_WIDTH),
@@ -130,7 +151,9 @@ def assembled(
         cache.attach(dispatcher)
         dispatcher.compile(nb.none(*[WORD] * 7))
         keep(dispatcher)
-        return dispatcher
+        # What the dispatcher would call, once it had looked at the types of the arguments.
+        (only,) = dispatcher.overloads.values()
+        return only.entry_point
 
 
 def element(dtype: np.dtype[Any], name: str) -> Any:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from npool.cpu import bounds, workers
 from npool.cpu.binding import loops
 from npool.cpu.binning import bin_schedule, drawn_table, has_bins, is_large
-from npool.cpu.drivers import driver, gatherer
+from npool.cpu.drivers import driver, gatherer, loops_of
 from npool.cpu.schedule import CONSTANTS, Schedule, schedule
-from npool.layout import memory_order
-from npool.memory import address
+from npool.cpu.tables import ENV
+from npool.layout import empty_like_order, in_place, memory_order
+from npool.memory import LARGE, address
 from npool.operation import Operation
 from npool.threads import get_num_threads
 
-__all__ = ["fold", "launch"]
+__all__ = ["fold", "launch", "quick"]
 
 #: Work (about a nanosecond each) of a first chunk, and below which waking a thread does not
 #: pay: that costs 20 to 50 us.
@@ -52,53 +53,53 @@ def fold(
     checked here.
     """
     out = outs[0]
-    placed = len(outs) == 2
     prepared = _prepared.__wrapped__ if is_large(operation.plan) else _prepared
-    laid, template, params, patient = prepared(
+    laid, env, params, patient, run = prepared(
         operation, x.strides, out.strides, x.dtype, out.dtype
     )
-    env = template.copy()
-    env[0] = address(x)
-    env[1] = address(out)
-    if placed:
-        env[2] = address(outs[1])
-    tables = laid.tables
     if starts is not None:
         table = drawn_table(operation.plan, memory_order(x.shape, x.strides), starts)
-        tables = (*tables[:2], address(table))
+        env = env.copy()
+        env[CONSTANTS["SPANS_AT"]] = address(table)
+    source, values = address(x), address(out)
+    positions = address(outs[1]) if len(outs) == 2 else 0
+
+    def tasks(shared: int, at: int, first: int, last: int) -> None:
+        run(shared, source, values, positions, at, first, last)
+
     launch(
-        driver(laid.driver), env, STOP, tables, laid.tasks, laid.task_work, laid.scratch,
+        tasks, env, STOP, laid.tasks, laid.task_work, laid.scratch,
         lambda at: _memory(x, outs, laid, params, at), patient,
     )  # fmt: skip
 
 
 def launch(
-    run: Any,
+    run: Callable[[int, int, int, int], None],
     env: NDArray[np.int64],
     stop: int,
-    tables: tuple[int, int, int],
     tasks: int,
     work: int,
     scratch: int,
     memory: Callable[[int], dict[str, tuple[int, int]]],
     patient: bool = False,
 ) -> None:
-    """Run a compiled driver's tasks, `work` nanoseconds or so each, on as many threads as pay.
+    """Run a driver's tasks, `work` nanoseconds or so each, on as many threads as pay.
 
-    `env` is what all threads read, its place `stop` where Ctrl-C is told; `scratch` the bytes of
-    each thread's own; `memory` says of scratch at an address what loops may touch; `patient`
-    that nobody knows what a task takes.
+    ``run(shared, at, first, last)`` does some of them, given the addresses of `env`, which all
+    threads read, and of `scratch` bytes of the thread's own. Place `stop` of `env` is where
+    Ctrl-C is told; `memory` says of scratch at an address what loops may touch; `patient` that
+    nobody knows what a task takes.
     """
-    shared, (dims, head, spans) = address(env), tables
+    shared = address(env)
 
     def part(first: int, last: int) -> None:
         _held, at = _scratch(scratch)
-        run(shared, dims, head, spans, at, first, last)
+        run(shared, at, first, last)
 
     if bounds.CHECKED:
         _held, at = _scratch(scratch)
         with bounds.allowed(**memory(at)):
-            run(shared, dims, head, spans, at, 0, tasks)
+            run(shared, at, 0, tasks)
         return
     if tasks * work < SERIAL_WORK and not patient:
         part(0, tasks)
@@ -110,8 +111,44 @@ def launch(
         workers.run(part, tasks, chunk, threads)
         return
     flag = np.zeros(1, np.int64)
+    env = env.copy()
     env[stop] = address(flag)
+    shared = address(env)
     workers.run(part, tasks, chunk, threads, lambda: flag.fill(1))
+
+
+def quick(operation: Operation, x: NDArray[Any]) -> Callable[[NDArray[Any]], Any] | None:
+    """What makes the result of a small call like that on `x`, with nothing left to decide.
+
+    None where a call is not small, or not plain. What is returned returns None for an array
+    that cannot be read where it lies. A call of (1, 3, 32, 32) takes 3 us so, and 9 through `fold`.
+    """
+    plan, types = operation.plan, operation.types
+    if bounds.CHECKED or operation.index is not None or not in_place(x):
+        return None
+    if types.result.kind == "c" and x.dtype.kind != "c":
+        return None
+    if not prod(plan.out_shape) or is_large(plan):
+        return None
+    out = empty_like_order(plan.out_shape, operation.order, types.result)
+    laid, env, _, patient, run = _prepared(operation, x.strides, out.strides, x.dtype, out.dtype)
+    tasks, needed, shared = laid.tasks, laid.scratch, address(env)
+    if patient or tasks * laid.task_work >= SERIAL_WORK:
+        return None
+    shape, dtype, order = plan.out_shape, types.result, operation.order
+    plain = out.flags.c_contiguous and out.nbytes < LARGE
+    align = x.dtype.alignment
+
+    def call(x: NDArray[Any]) -> Any:
+        source = address(x)
+        if source % align:
+            return None
+        out = np.empty(shape, dtype) if plain else empty_like_order(shape, order, dtype)
+        _held, at = _scratch(needed)
+        run(shared, source, address(out), 0, at, 0, tasks)
+        return out
+
+    return call
 
 
 _kept = threading.local()
@@ -137,7 +174,9 @@ def _memory(
 ) -> dict[str, tuple[int, int]]:
     """What the loops of a call may touch, its scratch at an address among it."""
     # The tables at its start are the driver's, and no loop's.
-    tables = 8 * (CONSTANTS["ENV_SIZE"] + CONSTANTS["WORK_SIZE"] * (len(laid.dims) + 21))
+    tables = 8 * (
+        CONSTANTS["ENV_SIZE"] + CONSTANTS["WORK_SIZE"] * (len(laid.dims) + CONSTANTS["THREAD_ROWS"])
+    )
     arrays = {"input": x, "params": params, "results": outs[0]}
     if len(outs) == 2:
         arrays["positions"] = outs[1]
@@ -151,6 +190,18 @@ def _module(function: Any) -> str:
     return getattr(function, "__module__", None) or ""
 
 
+class _Prepared(NamedTuple):
+    """A call's schedule; its `env`, which the driver reads; its parameters; whether it runs a
+    user's functions, of which nobody knows what they take; and its driver.
+    """
+
+    laid: Schedule
+    env: NDArray[np.int64]
+    params: NDArray[np.float64]
+    patient: bool
+    run: Callable[..., None]
+
+
 @lru_cache(maxsize=4096)
 def _prepared(
     operation: Operation,
@@ -158,10 +209,8 @@ def _prepared(
     out_strides: tuple[int, ...],
     dtype: np.dtype[Any],
     result: np.dtype[Any],
-) -> tuple[Schedule, NDArray[np.int64], NDArray[np.float64], bool]:
-    """The schedule of a call, its `env` but for the arrays' addresses, its parameters, and
-    whether it runs a user's functions, of which nobody knows what they take.
-    """
+) -> _Prepared:
+    """All of a call but its arrays' addresses."""
     plan, (reducer, accumulator, _) = operation.plan, operation.types
     pair = 1
     if dtype.kind == "c":
@@ -178,30 +227,27 @@ def _prepared(
     code = loops(reducer, dtype, accumulator, result, operation.index, place)
     in_elements = tuple([s // itemsize for s in in_strides])
     out_elements = tuple([s // out_itemsize for s in out_strides])
-    counted = reducer.finish is not None and not placed
-    binned = has_bins(plan)
-    order = memory_order(plan.shape, in_strides)
+    order, counted = memory_order(plan.shape, in_strides), reducer.finish is not None and not placed
     laid: Schedule
-    if binned:
+    if has_bins(plan):
         laid = (bin_schedule.__wrapped__ if is_large(plan) else bin_schedule)(
             plan, order, in_elements, out_elements, pair, code.width, itemsize, counted, placed
         )
     else:
         laid = schedule(
-            plan, order, in_elements, out_elements, pair, reducer.idempotent, code.width,
-            itemsize, out_itemsize, code.first, counted, operation.include_pad,
-            operation.divisor, placed, code.as_stored, code.whole is not None,
+            plan, order, in_elements, out_elements, pair, reducer.idempotent, code.width, itemsize,
+            out_itemsize, code.first, counted, operation.include_pad, operation.divisor, placed,
+            code.as_stored, code.combinable,
         )  # fmt: skip
     params = np.array(reducer.params or (0.0,), np.float64)
-    env = [
-        0, 0, 0, address(params),
-        code.source_rows, code.scratch_rows, code.fill, code.store,
-        code.split, gatherer(itemsize) if laid.strided else 0, 0,
-        code.masked() if laid.driver == "planes" else 0,
-        code.whole() if code.whole and laid.driver == "wholes" else 0,
-        code.picks() if binned else 0, code.store_each() if binned and counted else 0, *[0] * 8,
-    ]  # fmt: skip
-    assert len(env) == CONSTANTS["ENV_SIZE"]
+    known = {name.upper(): code.compiled(name) for name in loops_of(laid.driver)}
+    known |= dict(zip(("DIMS_AT", "HEAD_AT", "SPANS_AT"), laid.tables, strict=True))
+    known["PARAMS"] = address(params)
+    if laid.driver == "bins" and counted:
+        known["DIVIDED"] = code.compiled("divided")
+    if laid.strided:
+        known["GATHER"] = gatherer(itemsize)
+    env = np.array([known.get(name, 0) for name in ENV], np.int64)
     functions = (reducer.combine, reducer.lift, reducer.finish)
     patient = any(f and not _module(f).startswith("npool.") for f in functions)
-    return laid, np.array(env, np.int64), params, patient
+    return _Prepared(laid, env, params, patient, driver(laid.driver))

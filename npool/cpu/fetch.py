@@ -47,7 +47,7 @@ def fetch_tile(env, dims, head, work, lists):
             offset += at * dim(dims, i, IN_STRIDE)
             place += at * dim(dims, i, PLACE)
         begin = 0
-        while begin < height:
+        while begin < height and not stopped(env):
             # A block of rows along the column that see as many taps, at equal distances.
             end, at, step = begin + 1, 0, 0
             taps = fused

@@ -15,14 +15,18 @@ the divisors and taps along each dimension, by `span`. `work` and `lists` are a 
 # mypy: disable-error-code="name-defined,no-untyped-def"
 
 
-def begin(shared, dims, head, scratch):
+def begin(shared, x, values, positions, scratch):
     """Lay out a thread's scratch: its copy of `env` first; return the address of `work`."""
-    env, depth = scratch, get(head, DEPTH)
+    env, dims, head = scratch, get(shared, DIMS_AT), get(shared, HEAD_AT)
+    depth = get(head, DEPTH)
     for k in range(ENV_SIZE):
         put(env, k, get(shared, k))
+    put(env, X, x)
+    put(env, VALUES, values)
+    put(env, POSITIONS, positions)
     size = get(head, CAP) * get(head, ITEM_BYTES)
     # Vectors of 64 bytes that lie across two lines of the cache take twice as long.
-    a = (scratch + (ENV_SIZE + (depth + 21) * WORK_SIZE) * 8 + 63) // 64 * 64
+    a = (scratch + (ENV_SIZE + (depth + THREAD_ROWS) * WORK_SIZE) * 8 + 63) // 64 * 64
     b = a + size if get(head, BUFFERS) > 1 else a
     c = b + size if get(head, BUFFERS) > 2 else b
     put(env, A, a)

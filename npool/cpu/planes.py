@@ -12,10 +12,11 @@ all planes, says which taps lie inside. `npool.cpu.folds` says what the argument
 # mypy: disable-error-code="name-defined,no-untyped-def"
 
 
-def planes(shared, dims, head, spans, scratch, first, last):
+def planes(shared, x, values, positions, scratch, first, last):
     """Compute the tasks ``first <= task < last``, `TILE` planes of the first dimension each."""
     env = scratch
-    begin(shared, dims, head, scratch)
+    begin(shared, x, values, positions, scratch)
+    dims, head, spans = get(scratch, DIMS_AT), get(scratch, HEAD_AT), get(scratch, SPANS_AT)
     depth, cap = get(head, DEPTH), get(head, CAP)
     size, room = get(head, PLANE), get(head, ROUND)
     a, b, c = get(env, A), get(env, B), get(env, C)

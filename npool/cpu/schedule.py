@@ -26,7 +26,7 @@ from npool.cpu.dimensions import (
     join_whole_axes,
     spans,
 )
-from npool.cpu.tables import COLUMNS, CONSTANTS, DIMS_WIDTH, ENV, HEAD, SPANS
+from npool.cpu.tables import COLUMNS, CONSTANTS, DIMS_WIDTH, ENV, HEAD, SPANS, THREAD_ROWS
 from npool.cpu.tiling import (
     CHUNK,
     fit_planes,
@@ -49,7 +49,7 @@ FEW = 8
 #: Elements that a split is rounded up to: what an unrolled step of bytes covers.
 ROUND = 128
 #: Bytes of input from which on it is worth prefetching, and how far ahead.
-PREFETCHED, AHEAD_BYTES = 1 << 20, 1 << 13
+PREFETCHED, AHEAD_BYTES = 1 << 20, 12 << 10
 
 
 def _largest_cache() -> int:
@@ -80,7 +80,7 @@ class Schedule:
     #: Bytes of scratch that a thread needs.
     scratch: int
     strided: bool
-    #: The driver: "planes", "wholes", "strips" or "tiles", each a template of `npool.cpu`.
+    #: The driver: pooled, planes, wholes, strips or tiles, each a template of `npool.cpu`.
     driver: str
     #: Rough number of scalar operations a tile.
     task_work: int
@@ -199,7 +199,7 @@ def schedule(
         "SPLIT_ROW": ways,
         "BLOCK": block,
         "REFILL": int(row.mode == FLAT and row.kernel > 4),
-        "ROUND": ROUND,
+        "ROUND": max(1, ROUND // first_bytes) if block else ROUND,
         "DEPTH": len(dims),
         "ROW_BUFFERS": int(block > 0 and dims[-2].mode == FLAT),
         "FIRST_BYTES": first_bytes,
@@ -216,9 +216,8 @@ def schedule(
     elif block and dims[-2].mode != FLAT:
         column = dims[-2]
         if itemsize * prod(plan.shape) >= PREFETCHED and column.stride <= column.span:
-            values["AHEAD"] = max(
-                1, AHEAD_BYTES // max(1, row_length * itemsize * min(column.stride, column.kernel))
-            )
+            fresh = min(column.stride, column.kernel) * (fused // column.kernel)
+            values["AHEAD"] = max(1, AHEAD_BYTES // max(1, row_length * itemsize * fresh))
         together = row.out_stride == inner and (inner == 1 or inner_dim.out_stride == 1)
         if (
             not placed
@@ -252,7 +251,7 @@ def schedule(
     work = reads * inner + 2 * capacity * sum(dim.mode in (ROWS, FLAT) for dim in dims)
     span_table = np.array(found, np.int64).reshape(-1, len(SPANS))
     scratch = (
-        8 * (len(ENV) + (len(dims) + 21) * 8)
+        8 * (len(ENV) + (len(dims) + THREAD_ROWS) * 8)
         + 192
         + (buffers + 3 * values["ROW_BUFFERS"]) * int(head[CONSTANTS["CAP"]]) * width
         + int(head[CONSTANTS["LINE_BYTES"]])
@@ -260,6 +259,14 @@ def schedule(
     )
     tables = (address(table), address(head), address(span_table))
     driver = "strips" if block else "tiles"
+    if (
+        block
+        and fused <= 4
+        and (row.mode == PLAIN or row.kernel <= 4)
+        and not (strided or values["DIRECT"] or values["ROW_BUFFERS"])
+        and (row.mode == PLAIN or row.stride == 1 or ways or inner > 1)
+    ):
+        driver = "pooled"
     return Schedule(
         table, head, span_table, tasks, scratch, strided, driver, max(1, work), None, tables
     )
@@ -291,7 +298,7 @@ def _wholes(dims: list[Dim], width: int, counted: bool, divisor: int) -> Schedul
             PLAIN, dim.tile, -(-dim.out // dim.tile), 0, 1,
         )  # fmt: skip
     span_table = np.array([(1 << 62, runs[0][1], 0, 0)], np.int64)
-    scratch = 8 * (len(ENV) + 23 * 8) + 192 + cap * width
+    scratch = 8 * (len(ENV) + (2 + THREAD_ROWS) * 8) + 192 + cap * width
     tasks = line.out * -(-windows.out // windows.tile)
     tables = (address(table), address(head), address(span_table))
     work = windows.tile * (windows.kernel // 8 + 4)
@@ -332,7 +339,7 @@ def _planes(dims: list[Dim], width: int, counted: bool, divisor: int) -> Schedul
         )  # fmt: skip
     total = prod(dim.runs[0][1] for dim in dims if dim.runs)
     span_table = np.array([(dims[0].out, total, 0, 0)], np.int64)
-    scratch = 8 * (len(ENV) + (len(dims) + 21) * 8) + 192 + 2 * cap * width
+    scratch = 8 * (len(ENV) + (len(dims) + THREAD_ROWS) * 8) + 192 + 2 * cap * width
     tasks = -(-dims[0].out // dims[0].tile)
     tables = (address(table), address(head), address(span_table))
     work = length * (2 + sum(dim.kernel for dim in dims[1:])) // 2

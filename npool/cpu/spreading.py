@@ -118,9 +118,12 @@ def spread_sums(
             "params": bounds.extent(laid.params),
         }
 
-    launch(
-        _driver(), env, _CONSTANTS["STOP"], laid.tables, laid.tasks, laid.work, laid.scratch, memory
-    )
+    driver = _driver()
+
+    def run(shared: int, at: int, first: int, last: int) -> None:
+        driver(shared, *laid.tables, at, first, last)
+
+    launch(run, env, _CONSTANTS["STOP"], laid.tasks, laid.work, laid.scratch, memory)
 
 
 @lru_cache(maxsize=1024)
@@ -205,7 +208,8 @@ def _laid(
     line = -(-tiles[-1] - backs[-1] - 2) * dtype.itemsize
     scratch = first + 64 + (3 * cap + int(head[_HEAD.index("ZEROS")])) * width + line
     env = [
-        0, 0, address(params), code.source_rows, code.scratch_rows, code.fill, code.store,
+        0, 0, address(params),
+        *map(code.compiled, ("source_rows", "scratch_rows", "fill", "store")),
         gatherer(dtype.itemsize) if strided else 0, *_movers(width),
         _coverer(accumulator) if dims[-1].cover else 0, 0,
     ]  # fmt: skip

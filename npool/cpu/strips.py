@@ -13,10 +13,11 @@ which calls come here and lays out `dims`, `head` and `spans`; all else goes to
 # mypy: disable-error-code="name-defined,no-untyped-def"
 
 
-def strips(shared, dims, head, spans, scratch, first, last):
+def strips(shared, x, values, positions, scratch, first, last):
     """Compute the tasks ``first <= task < last``; every output belongs to one task."""
     env = scratch
-    work = begin(shared, dims, head, scratch)
+    work = begin(shared, x, values, positions, scratch)
+    dims, head, spans = get(scratch, DIMS_AT), get(scratch, HEAD_AT), get(scratch, SPANS_AT)
     lists = work + (get(head, DEPTH) + 1) * WORK_SIZE * 8
     for task in range(first, last):
         if stopped(env):
@@ -34,13 +35,17 @@ def span_of(spans, dims, i, at):
     return s
 
 
-def strip_task(env, dims, head, spans, work, lists, task):
-    """One tile of rows at one place of the axes before the column."""
+def strip_place(env, dims, head, spans, work, lists, task):
+    """Where a task lies: one tile of rows at one place of the axes before the column.
+
+    ``(source, place)`` of its first element, ``target`` of its first result but for the column's
+    and the row's own steps, the divisor of the axes before, how many of their taps are inside,
+    and of a row in scratch: elements, those before the input begins, those inside. The taps' places
+    go to ``lists[3]`` and ``lists[4]``.
+    """
     row = get(head, DEPTH) - 1
     column = row - 1
-    cap, inner = get(head, CAP), get(head, INNER)
-    kept, b, c = get(env, A), get(env, B), get(env, C)
-    rest = task
+    inner, rest = get(head, INNER), task
     for back in range(2):
         i = row - back
         rest, q = rest // dim(dims, i, GRID), rest % dim(dims, i, GRID)
@@ -86,8 +91,19 @@ def strip_task(env, dims, head, spans, work, lists, task):
     source += low * dim(dims, row, IN_STRIDE)
     place += low * dim(dims, row, PLACE)
     # What is fetched starts on a line of the cache (of the first part, at least).
-    a = kept + (64 - before * get(head, FIRST_BYTES) % 64) % 64
-    put(env, A, a)
+    put(env, A, get(env, A) + (64 - before * get(head, FIRST_BYTES) % 64) % 64)
+    return source, place, target, above, count, pitch, before, body
+
+
+def strip_task(env, dims, head, spans, work, lists, task):
+    """One tile of rows at one place of the axes before the column."""
+    row = get(head, DEPTH) - 1
+    column, cap = row - 1, get(head, CAP)
+    kept, b, c = get(env, A), get(env, B), get(env, C)
+    source, place, target, above, count, pitch, before, body = strip_place(
+        env, dims, head, spans, work, lists, task
+    )
+    a = get(env, A)
     r, end = (
         work_of(work, column, START),
         work_of(work, column, START) + work_of(work, column, SIZE),
@@ -125,7 +141,7 @@ def strip_task(env, dims, head, spans, work, lists, task):
         flat_fold(env, head, lists, dim(dims, column, KERNEL), shift, total, True)
         s1, s2, s3 = listed(lists, 2, 0), listed(lists, 2, 1), listed(lists, 2, 2)
         taps, whole, at = listed(lists, 2, 3), get(env, A), 0
-        while r < end:
+        while r < end and not stopped(env):
             m = min(get(head, BLOCK), end - r)
             for k in range(3):
                 put(env, A + k, get(env, ROW_A + k))
@@ -147,7 +163,7 @@ def strip_task(env, dims, head, spans, work, lists, task):
         return
     if get(head, REFILL) == 0:
         fill_ends(env, cap, 0, pitch, before, body, get(head, BLOCK))
-    while r < end:
+    while r < end and not stopped(env):
         s = span_of(spans, dims, column, r)
         inside = span(spans, s, INSIDE)
         taps = inside * count
@@ -163,7 +179,8 @@ def strip_task(env, dims, head, spans, work, lists, task):
         far, lead = get(head, AHEAD) * step * along, CHUNK
         if far != 0:
             lead = max(0, inside - step) * count
-        while r < stop:
+        # A task of a slow reducer takes a second, a strip milliseconds.
+        while r < stop and not stopped(env):
             m = min(get(head, BLOCK), stop - r)
             if get(head, DIRECT) == 1:
                 put(env, A, get(env, X) + listed(lists, 0, 0) * get(head, FIRST_BYTES))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from npool.cpu.dimensions import FLAT, FUSED, PLAIN, ROWS, SEGMENT
 from npool.cpu.tiling import CHUNK
 
-__all__ = ["COLUMNS", "CONSTANTS", "DIMS_WIDTH", "ENV", "HEAD", "SPANS"]
+__all__ = ["CHUNK", "COLUMNS", "CONSTANTS", "DIMS_WIDTH", "ENV", "HEAD", "SPANS", "THREAD_ROWS"]
 
 COLUMNS = (
     "LENGTH", "OUT", "KERNEL", "STRIDE", "DILATION", "BEFORE", "IN_STRIDE", "OUT_STRIDE",
@@ -20,13 +20,15 @@ HEAD = (
 #: Addresses: of the arrays and compiled loops of a call, and of a thread's scratch.
 ENV = (
     "X", "VALUES", "POSITIONS", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "SPLIT",
-    "GATHER", "STOP", "MASKED", "WHOLE", "PICKS", "STORE_EACH", "A", "B", "C", "LINE", "COLS",
-    "ROW_A", "ROW_B", "ROW_C",
+    "GATHER", "STOP", "MASKED", "WHOLE", "POOLED", "PICKS", "DIVIDED", "DIMS_AT", "HEAD_AT",
+    "SPANS_AT", "A", "B", "C", "LINE", "COLS", "ROW_A", "ROW_B", "ROW_C",
 )  # fmt: skip
 SPANS = ("STOPS", "DIVISORS", "BASE", "INSIDE")
 #: What the driver notes of the tile at hand, by dimension: at most 8.
 WORK = ("START", "SIZE", "EXTENT", "STEP", "INDEX", "TAP", "TAPS")
 
+#: Rows of 8 entries of a thread's own: one more than dimensions in `work`, and nine `lists`.
+THREAD_ROWS = 1 + 9 * CHUNK // 8
 #: Entries of a row of `dims`.
 DIMS_WIDTH = 16
 #: What the templates know by name.
@@ -39,6 +41,8 @@ CONSTANTS: dict[str, int] = {
     "ENV_SIZE": len(ENV),
     "WORK_SIZE": 8,
     "SPANS_WIDTH": len(SPANS),
+    "THREAD_ROWS": THREAD_ROWS,
+    "MANY": 16,
     "CHUNK": CHUNK, "PLAIN": PLAIN, "FUSED": FUSED, "ROWS": ROWS, "FLAT": FLAT,
     "SEGMENT": SEGMENT,
 }  # fmt: skip

@@ -9,10 +9,11 @@ faster one, for most calls.
 # mypy: disable-error-code="name-defined,no-untyped-def"
 
 
-def tiles(shared, dims, head, spans, scratch, first, last):
+def tiles(shared, x, values, positions, scratch, first, last):
     """Compute the tiles ``first <= task < last``; every output belongs to one tile."""
     env = scratch
-    work = begin(shared, dims, head, scratch)
+    work = begin(shared, x, values, positions, scratch)
+    dims, head, spans = get(scratch, DIMS_AT), get(scratch, HEAD_AT), get(scratch, SPANS_AT)
     lists = work + (get(head, DEPTH) + 1) * WORK_SIZE * 8
     row = get(head, DEPTH) - 1
     for task in range(first, last):

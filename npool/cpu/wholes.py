@@ -9,10 +9,11 @@ many windows are then finished together. `npool.cpu.folds` says what the argumen
 # mypy: disable-error-code="name-defined,no-untyped-def"
 
 
-def wholes(shared, dims, head, spans, scratch, first, last):
+def wholes(shared, x, values, positions, scratch, first, last):
     """Compute the tasks ``first <= task < last``: of each line of windows, a stretch."""
     env = scratch
-    begin(shared, dims, head, scratch)
+    begin(shared, x, values, positions, scratch)
+    dims, head, spans = get(scratch, DIMS_AT), get(scratch, HEAD_AT), get(scratch, SPANS_AT)
     cap = get(head, CAP)
     for task in range(first, last):
         if stopped(env):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -87,11 +88,9 @@ def _spread(
     from npool.cpu.spread_axes import Axis
     from npool.cpu.spreading import spread_sums
 
-    axes = [Axis(n, n) for n in plan.shape]
-    inside = [slice(None)] * source.ndim
-    for axis, window in zip(plan.axes, plan.windows, strict=True):
-        inside[axis], axes[axis] = _axis(window, include_pad)
-    source = source[tuple(inside)]
+    inside, known = _axes(plan, include_pad)
+    axes = list(known)
+    source = source[inside]
     accumulator = accumulator_dtype("same", source.dtype)
     if 0 in source.shape:  # every window lies wholly in the padding
         target[...] = 0
@@ -109,6 +108,18 @@ def _spread(
         shares = _summed(shares, axes[i], i, order)
         axes[i] = Axis(axes[i].length, axes[i].length)
     spread_sums(shares, target, axes, shares.dtype)
+
+
+@lru_cache(maxsize=1024)
+def _axes(plan: Plan, include_pad: bool | None) -> tuple[tuple[slice, ...], tuple[Any, ...]]:
+    """Which outputs see any element, and how elements lie in those, axis by axis."""
+    from npool.cpu.spread_axes import Axis
+
+    axes = [Axis(n, n) for n in plan.shape]
+    inside = [slice(None)] * len(axes)
+    for axis, window in zip(plan.axes, plan.windows, strict=True):
+        inside[axis], axes[axis] = _axis(window, include_pad)
+    return tuple(inside), tuple(axes)
 
 
 def _axis(window: Window, include_pad: bool | None) -> tuple[slice, Any]:

@@ -44,7 +44,7 @@ from npool.reducers import REDUCERS, Reducer
 if bounds.CHECKED:
     from npool.cpu import checked
 
-__all__ = ["Loops", "loops", "storage"]
+__all__ = ["Loops", "bound_in", "loops", "storage"]
 
 
 class Loops(NamedTuple):

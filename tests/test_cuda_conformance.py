@@ -24,7 +24,7 @@ GRIDS = ((nullcontext, small_grids), (small_grids, nullcontext))
 PROBLEMS = 9
 
 
-def close(got, wanted, ulps=4, noise=0.0):
+def assert_close(got, wanted, ulps=4, noise=0.0):
     """Equal, or a few units in the last place apart."""
     wanted = np.asarray(wanted)
     assert got.shape == wanted.shape
@@ -35,7 +35,7 @@ def close(got, wanted, ulps=4, noise=0.0):
     assert same.all(), f"{got[~same][:3]} instead of {wanted[~same][:3]}"
 
 
-def exactly(got, wanted):
+def assert_exact(got, wanted):
     """Equal, bit for bit but for the sign of a zero and the payload of a NaN."""
     np.testing.assert_array_equal(got, wanted)
     assert got.dtype == wanted.dtype
@@ -71,12 +71,12 @@ def test_folds(geometry):
                 with grids():
                     got = call(npool.pool, executor, x, **arguments, **options)
                 if "return_indices" in options:
-                    exactly(got[0], wanted[0])
-                    exactly(got[1], wanted[1])
+                    assert_exact(got[0], wanted[0])
+                    assert_exact(got[1], wanted[1])
                 elif options["reduce"] in ("max", "min"):
-                    exactly(got, wanted)
+                    assert_exact(got, wanted)
                 else:
-                    close(got, wanted)
+                    assert_close(got, wanted)
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda g: g.name)
@@ -98,15 +98,15 @@ def test_gradients(geometry):
             around = partial(within, grids)
             got = around(npool.max_pool_backward, executor, gradient, indices,
                        input_shape=shape, **arguments)  # fmt: skip
-            exactly(got, picked_gradient(gradient, places, shape, pooled).astype(np.float32))
+            assert_exact(got, picked_gradient(gradient, places, shape, pooled).astype(np.float32))
             got = around(
                 npool.sum_pool_backward, executor, gradient, input_shape=shape, **arguments
             )
-            exactly(got, counted_gradient(gradient, shape, arguments, None).astype(np.float32))
+            assert_exact(got, counted_gradient(gradient, shape, arguments, None).astype(np.float32))
             if pad or not Problem("avg", shape, (0,), **_of(arguments)).has_empty_window():
                 got = around(npool.avg_pool_backward, executor, gradient, input_shape=shape,
                            **arguments, count_include_pad=pad)  # fmt: skip
-                close(got, counted_gradient(gradient, shape, arguments, pad), 8, 1e-6)
+                assert_close(got, counted_gradient(gradient, shape, arguments, pad), 8, 1e-6)
 
 
 def within(grids, *arguments, **options):
@@ -151,14 +151,14 @@ def test_types(dtype, rng):
         got = call(npool.pool, EXECUTORS[0], x, **arguments, reduce=op)
         assert got.dtype == wanted.dtype
         if op in ("max", "min"):
-            exactly(got.astype(float) if kind.kind == "V" else got,
+            assert_exact(got.astype(float) if kind.kind == "V" else got,
                     wanted.astype(float) if kind.kind == "V" else wanted)  # fmt: skip
         elif kind.kind == "c":
             np.testing.assert_allclose(got, wanted, rtol=1e-6)
         elif kind.kind == "V":
             np.testing.assert_allclose(got.astype(float), wanted.astype(float), rtol=2**-7)
         else:
-            close(got, wanted, 4 if kind.kind == "f" else 1)
+            assert_close(got, wanted, 4 if kind.kind == "f" else 1)
 
 
 @pytest.mark.parametrize("op", [op for op in npool.REDUCERS if op not in FOLDS])
@@ -216,10 +216,10 @@ def test_large_windows(case, rng):
         if options is AVG:
             np.testing.assert_allclose(got, wanted, rtol=2e-6, atol=2e-6)
         elif options is MAX:
-            exactly(got, wanted)
+            assert_exact(got, wanted)
         else:
             for a, b in zip(got, wanted, strict=True):
-                exactly(a, b)
+                assert_exact(a, b)
 
 
 def test_positions_of_axes_in_another_order(rng):
@@ -234,7 +234,7 @@ def test_positions_of_axes_in_another_order(rng):
         wanted = oracle.pool(x, kernel, **arguments, reduce="min")
         got = call(npool.min_pool, EXECUTORS[0], x, kernel_size=kernel, **arguments)
         for a, b in zip(got, wanted, strict=True):
-            exactly(a, b)
+            assert_exact(a, b)
 
 
 def test_a_sum_of_1024_stays_within_8_units_in_the_last_place(rng):
@@ -259,7 +259,7 @@ def test_adaptive_bins(shape, bins, axes, rng):
     values, places = npool.adaptive_max_pool(x, bins, axes=axes, return_indices=True)
     got = call(npool.adaptive_max_pool_backward, EXECUTORS[0], values, places,
                input_shape=shape, output_size=bins, axes=axes)  # fmt: skip
-    exactly(got, npool.adaptive_max_pool_backward(values, places, shape, bins, axes=axes))
+    assert_exact(got, npool.adaptive_max_pool_backward(values, places, shape, bins, axes=axes))
     got = call(npool.adaptive_avg_pool_backward, EXECUTORS[0], values, input_shape=shape,
                output_size=bins, axes=axes)  # fmt: skip
     wanted = npool.adaptive_avg_pool_backward(values, shape, bins, axes=axes)
@@ -273,7 +273,7 @@ def test_unpooling(dtype, rng):
         pooled, places = npool.max_pool(x, kernel, stride, return_indices=True)
         arguments = {"kernel_size": kernel, "stride": stride, "output_size": (7, 9)}
         wanted = npool.max_unpool(pooled, places, **arguments)
-        exactly(call(npool.max_unpool, EXECUTORS[0], pooled, places, **arguments), wanted)
+        assert_exact(call(npool.max_unpool, EXECUTORS[0], pooled, places, **arguments), wanted)
 
 
 def test_gradients_of_many_windows_and_of_halves(rng):

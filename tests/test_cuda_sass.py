@@ -119,7 +119,7 @@ def made(gate):
     return program(asked, dtype, seen.strides, outs), float(floor)
 
 
-def held(found, gate, interiors=True):
+def assert_held(found, gate, interiors=True):
     """What every row must keep."""
     for row in found:
         where = f"{gate.name}: {row.kernel}, {row.architecture}"
@@ -141,7 +141,7 @@ def test_folds(gate):
     assert len(steps.steps) == gate.count
     found = report.rows(steps, floor, ARCHITECTURES)
     assert {row.architecture for row in found} == {"sm_80", "sm_90", "sm_100"}
-    held(found, gate)
+    assert_held(found, gate)
 
 
 GRADIENTS = [
@@ -175,7 +175,7 @@ def test_gradients(gate):
     )  # fmt: skip
     share = np.prod(plan.out_shape) / np.prod(plan.shape)
     floor = size + (size + 8 * picking) * float(share)
-    held(report.rows(steps, floor, ARCHITECTURES), gate)
+    assert_held(report.rows(steps, floor, ARCHITECTURES), gate)
 
 
 def test_adaptive_bins():
@@ -183,11 +183,13 @@ def test_adaptive_bins():
     asked = bins_operation(seen, (7, 7), None, "avg", None, "half_even", False, np.int64)
     outs = report._contiguous(asked.plan.out_shape, 4)
     gate = Gate("adaptive avg", (), (), {}, registers=128, budget=None)
-    held(report.rows(program(asked, seen.dtype, seen.strides, outs), 8.0, ARCHITECTURES), gate)
+    assert_held(
+        report.rows(program(asked, seen.dtype, seen.strides, outs), 8.0, ARCHITECTURES), gate
+    )
     plan = make_bins_plan((4, 8, 30, 30), (7, 7), None)
     steps = gather_program("average", plan, np.dtype("float32"), (0, 1, 2, 3), outs, seen.strides,
                            include_pad=False)  # fmt: skip
-    held(report.rows(steps, 8.0, ARCHITECTURES), gate, interiors=False)
+    assert_held(report.rows(steps, 8.0, ARCHITECTURES), gate, interiors=False)
 
 
 def test_a_leak_of_float64_is_seen():

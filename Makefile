@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_VENV ?= .venv-demo
+CUDA_VENV ?= .venv-cuda
 
 # The exact build that the torch comparisons are held against. An unpinned torch would be a CUDA
 # build of several gigabytes. `make test TORCH=` leaves torch out, and the tests of it skip.
@@ -20,16 +21,19 @@ DEMO_PICTURE ?= npool-demo.png
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # two targets may install into one environment
-.PHONY: help demo test check lint format types docs bench clean
+.PHONY: help demo test test-cuda check lint format types docs bench bench-gpu clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(DEMO_VENV)/.with-cli ## pool the seed's examples and a photograph; leaves npool-demo.png
 	$(DEMO_VENV)/bin/npool demo --output $(DEMO_PICTURE)
 
 test: $(VENV)/.with-test ## every test and doctest (PYTEST_ARGS=... adds arguments, TORCH= leaves torch out)
 	$(RUN)/python -m pytest -W error -n auto $(PYTEST_ARGS)
+
+test-cuda: $(CUDA_VENV)/.with-test-cuda ## the tests of the GPU's kernels, which need no GPU
+	$(CUDA_VENV)/bin/python -m pytest -W error -n auto $(wildcard tests/test_cuda_*.py tests/test_ptx_*.py) $(PYTEST_ARGS)
 
 check: $(VENV)/.with-test $(VENV)/.with-dev ## what to run before a commit: lint, types, the quick tests (under 2 minutes)
 	$(RUN)/ruff check .
@@ -54,8 +58,11 @@ docs: $(VENV)/.with-docs ## build the documentation into build/site; any warning
 bench: $(VENV)/.with-bench ## run the benchmarks (BENCH_ARGS=--check compares results only, times nothing)
 	$(RUN)/python -m benchmarks $(BENCH_ARGS)
 
+bench-gpu: $(CUDA_VENV)/.with-test-cuda ## time the GPU's kernels; says why not, where there is no CUDA device
+	$(CUDA_VENV)/bin/python -m benchmarks.gpu
+
 clean: ## remove the environments and everything that was built
-	rm -rf $(VENV) $(DEMO_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO_VENV) $(CUDA_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Environments. An empty file in the environment says what is installed in it; it is written last,
@@ -68,6 +75,10 @@ clean: ## remove the environments and everything that was built
 
 $(DEMO_VENV)/.with-cli: $(DEMO_VENV)/.with-python pyproject.toml
 	$(DEMO_VENV)/bin/python -m pip install --quiet --editable ".[cli]"
+	@touch $@
+
+$(CUDA_VENV)/.with-test-cuda: $(CUDA_VENV)/.with-python pyproject.toml
+	$(CUDA_VENV)/bin/python -m pip install --quiet --editable ".[test-cuda]"
 	@touch $@
 
 $(VENV)/.with-test $(VENV)/.with-bench: $(VENV)/.with-%: $(VENV)/.with-python pyproject.toml

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from npool import arrays
 from npool.bins import Targets
-from npool.dispatch import adapter_of
+from npool.dispatch import adapter_of, device_engine, on_device
 from npool.geometry import Sizes
 from npool.operation import bins_operation
 from npool.reducers import Reducer
@@ -93,6 +93,10 @@ def adaptive_pool(
             x, output_size, reduce=reduce, axes=axes, dtype=dtype, rounding=rounding,
             return_indices=return_indices, index_dtype=index_dtype, out=out,
         )  # fmt: skip
+    if type(x) is not ndarray and on_device(x):
+        return device_engine().adaptive_pool(
+            x, out, output_size, axes, reduce, dtype, rounding, return_indices, index_dtype
+        )
     return bins_operation(
         arrays.checked_input(x), output_size, axes, reduce, dtype, rounding, return_indices,
         index_dtype,

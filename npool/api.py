@@ -9,7 +9,7 @@ from numpy import ndarray
 from numpy.typing import DTypeLike, NDArray
 
 from npool import arrays
-from npool.dispatch import adapter_of
+from npool.dispatch import adapter_of, device_engine, on_device
 from npool.geometry import Padding, Sizes, make_plan
 from npool.operation import operation
 from npool.reducers import Reducer
@@ -41,8 +41,9 @@ def pool(
 
     Parameters
     ----------
-    x : numpy.ndarray
-        Any shape, strides and supported dtype; never written to.
+    x : numpy.ndarray, or an array on a CUDA device
+        Any shape, strides and supported dtype; never written to. What lies on a device (of
+        Numba, CuPy or torch) is pooled there, on the stream that is current for it.
     kernel_size : int or sequence of int
         Window, in elements. A sequence of n entries pools the last n axes, or `axes`.
     stride : int or sequence of int, optional
@@ -77,9 +78,9 @@ def pool(
     Returns
     -------
     numpy.ndarray, or a pair of them with `return_indices`
-        Shape ``output_shape(x.shape, …)``, in the memory order of `x`. Positions are flat
-        within the pooled axes, row-major in the order of `axes`: the first of equal elements,
-        the last of several NaN, -1 for a window wholly in the padding.
+        Of the kind of `x`. Shape ``output_shape(x.shape, …)``, in the memory order of `x`.
+        Positions are flat within the pooled axes, row-major in the order of `axes`: the first of
+        equal elements, the last of several NaN, -1 for a window wholly in the padding.
 
     Raises
     ------
@@ -110,6 +111,11 @@ def pool(
             x, kernel_size, stride, padding, dilation, ceil_mode, reduce=reduce, axes=axes,
             dtype=dtype, count_include_pad=count_include_pad, divisor_override=divisor_override,
             rounding=rounding, return_indices=return_indices, index_dtype=index_dtype, out=out,
+        )  # fmt: skip
+    if type(x) is not ndarray and on_device(x):
+        return device_engine().pool(
+            x, out, kernel_size, stride, padding, dilation, ceil_mode, axes, reduce, dtype,
+            count_include_pad, divisor_override, rounding, return_indices, index_dtype,
         )  # fmt: skip
     return operation(
         arrays.checked_input(x), kernel_size, stride, padding, dilation, ceil_mode, axes, reduce,

@@ -1,8 +1,8 @@
-"""Arrays of other frameworks: found by the name of their type, importing nothing of theirs.
+"""Arrays that are not NumPy's: whose they are, and where they lie, by name and protocol.
 
 A tensor is told by the package that its class, or a class it derives from, comes from. Its
 framework is imported already, or there would be no tensor; npool's adapter of it is imported
-when the first one arrives.
+when the first one arrives, and `npool.cuda` once an array on a device has come.
 """
 
 from __future__ import annotations
@@ -10,16 +10,20 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["ADAPTERS", "adapter_of"]
+__all__ = ["ADAPTERS", "adapter_of", "device_engine", "on_device"]
 
 #: The package that a class comes from, and the module of npool that knows it.
 ADAPTERS = {"torch": "npool.torch.faces"}
+#: CUDA memory in DLPack's list of devices: of a device, and managed by the driver.
+_CUDA = (2, 13)
 
 _adapters: dict[type, Any] = {}
 
 
 def adapter_of(x: Any) -> Any:
     """The adapter module of `x`, or None if `x` is of no framework that npool knows.
+
+    None for a tensor on a CUDA device, too: `device_engine` is for those.
 
     Examples
     --------
@@ -29,12 +33,44 @@ def adapter_of(x: Any) -> Any:
     """
     kind = type(x)
     if kind in _adapters:
-        return _adapters[kind]
+        return None if getattr(x, "is_cuda", False) else _adapters[kind]
     for base in kind.__mro__:
         package = base.__module__.partition(".")[0]
         if package in ADAPTERS and hasattr(base, "shape"):
+            if getattr(x, "is_cuda", False):
+                return None
             if len(_adapters) > 256:  # classes made on the fly must not pile up
                 _adapters.clear()
             _adapters[kind] = importlib.import_module(ADAPTERS[package])
             return _adapters[kind]
     return None
+
+
+def on_device(x: Any) -> bool:
+    """Whether `x` is an array in the memory of a CUDA device.
+
+    Asked by DLPack where the array knows that, else by ``__cuda_array_interface__``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> on_device(np.zeros(3))
+    False
+    """
+    ask = getattr(x, "__dlpack_device__", None)
+    if ask is not None:
+        try:
+            return int(ask()[0]) in _CUDA
+        except (TypeError, ValueError, RuntimeError, BufferError, NotImplementedError):
+            pass
+    try:
+        return getattr(x, "__cuda_array_interface__", None) is not None
+    except (RuntimeError, TypeError):  # torch, for what it cannot describe
+        return False
+
+
+def device_engine() -> Any:
+    """`npool.cuda.device`, the verbs for arrays on a device."""
+    from npool.cuda import device
+
+    return device

@@ -12,7 +12,7 @@ from numpy import ndarray
 from numpy.typing import NDArray
 
 from npool import arrays
-from npool.dispatch import adapter_of
+from npool.dispatch import adapter_of, device_engine, on_device
 from npool.geometry import MAX_ELEMENTS, Sizes, check_lengths, each, frozen, pick_axes
 from npool.layout import memory_order, readable
 from npool.values import shown
@@ -146,6 +146,11 @@ def max_unpool(
             x, indices, kernel_size, stride, padding, output_size, axes=axes, out=out
         )
         return unpooled
+    if type(x) is not ndarray and on_device(x):
+        away: Array = device_engine().unpool(
+            x, indices, kernel_size, stride, padding, output_size, axes, out
+        )
+        return away
     x = arrays.checked_input(x)
     check_indices(indices, x.shape)
     picked, shape = unpooled_shape(x.shape, kernel_size, stride, padding, output_size, axes)

@@ -48,15 +48,8 @@ PUBLIC = ("npool", "npool.geometry", "npool.reducers", "npool.testing")
 FRAMEWORKS = ("torch", "jax", "onnx", "onnxruntime", "scipy", "skimage", "cv2", "tinybrain")
 #: The core, from the bottom up: a module may import those that are in lines above its own.
 WORDS = ("npool.values", "npool.scalars")
-RULES = (
-    "npool.lengths",
-    "npool.geometry",
-    "npool.bins",
-    "npool.threads",
-    "npool.dtypes",
-    "npool.layout",
-    "npool.memory",
-)
+RULES = ("npool.lengths", "npool.geometry", "npool.bins", "npool.threads", "npool.dtypes",
+         "npool.layout", "npool.memory", "npool.dispatch")  # fmt: skip
 VALUES = (*WORDS, *RULES, "npool.reducer", "npool.reducers", "npool.arrays", "npool.averages")
 
 #: The longest name that a module starts with decides. A name here stands for itself and all
@@ -69,7 +62,12 @@ MAY_IMPORT = {
     "npool.values": Room((), why="how values are read and shown"),
     "npool.scalars": Room((), why="the meaning of a reducer, in plain Python"),
     "npool.lengths": Room((), why="arithmetic that symbolic lengths obey too"),
-    "npool.dispatch": Room((), why="frameworks are known by name; adapters are imported by it"),
+    "npool.dispatch": Room(
+        (), ("npool.cuda.device",),
+        why="frameworks are known by name, and adapters imported by it; where an array lies",
+    ),
+    "npool.rebinding": Room((), why="functions, whatever engine they are for"),
+    "npool.identities": Room(("numpy", "npool.dtypes", "npool.reducer")),
     "npool.geometry": Room(
         ("npool.values", "npool.lengths"), why="shape rules are integers: no numpy"
     ),
@@ -106,9 +104,18 @@ MAY_IMPORT = {
     ),
     # The engine: the only room that knows numba.
     "npool.cpu": Room(
-        ("numpy", "numba", "llvmlite", "npool", "npool.cpu", "npool.operation", *VALUES),
+        ("numpy", "numba", "llvmlite", "npool", "npool.cpu", "npool.operation", "npool.identities",
+         "npool.rebinding", *VALUES),
         ("ml_dtypes",),
     ),
+    # The other engine: one file of it knows which package compiles for CUDA.
+    "npool.cuda": Room(
+        ("numpy", "npool.cuda", "npool.operation", "npool.unpool", "npool.identities",
+         "npool.rebinding", "npool.cpu.interpreted", *VALUES),
+        ("ml_dtypes", "cuda"),
+        why="the same plans and reducers; numba-cuda by way of npool.cuda.toolkit",
+    ),
+    "npool.cuda.toolkit": Room(("numba", "numba_cuda", "llvmlite"), why="the one shim"),
     # What judges: nothing of npool but what anybody could import, and that by name.
     "npool.testing": Room(
         ("numpy", "hypothesis", "npool.testing"), ("npool", "ml_dtypes", *FRAMEWORKS)
@@ -130,7 +137,8 @@ MAY_IMPORT = {
     "npool.cli": Room(
         ("numpy", "typer", "rich", "npool.cli", "npool.warming", *PUBLIC),
         ("PIL", "tifffile", "imagecodecs", "platformdirs", "skimage", "torch", "onnx",
-         "onnxruntime", "cv2", "scipy", "ml_dtypes", "llvmlite", "numba", "npool.cpu.cache"),
+         "onnxruntime", "cv2", "scipy", "ml_dtypes", "llvmlite", "numba", "npool.cpu.cache",
+         "npool.cuda"),
     ),
     "npool.cli.__init__": Room((), ("npool.cli.app",), why="it says what is not installed"),
     # Leaves: each its framework, the public names, and the rules that say what a call means.
@@ -253,6 +261,8 @@ def test_every_line_of_the_table_is_about_something(room):
         ("npool.torch", "npool.api", True, "may import only"),
         ("npool.cli.pool", "npool.cpu.engine", True, "may import only"),
         ("npool.functional.norm", "npool.cpu.engine", True, "may import only"),
+        ("npool.cuda.words", "numba", False, "by way of npool.cuda.toolkit"),
+        ("npool.dispatch", "npool.cuda.device", False, "inside a function"),
     ],
 )
 def test_the_table_refuses_what_it_should(importer, module, lazy, complaint):
@@ -314,7 +324,8 @@ def test_loops_know_no_type_and_no_reducer(name):
 
 # --- what importing loads -----------------------------------------------------------------------
 
-HEAVY = ("numba", "llvmlite", "hypothesis", "typer", "rich", "ml_dtypes", "matplotlib", "PIL",
+HEAVY = ("numba", "numba_cuda", "cuda", "llvmlite", "hypothesis", "typer", "rich",
+         "ml_dtypes", "matplotlib", "PIL",
          "cupy", "dask", "xarray", "tensorflow", *FRAMEWORKS)  # fmt: skip
 
 
@@ -399,6 +410,8 @@ def defined_in(module):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_all_is_what_there_is(name):
+    if name.startswith("npool.cuda."):
+        pytest.importorskip("numba_cuda", reason="the CUDA engine needs numba-cuda")
     module = imported(name)
     listed = getattr(module, "__all__", None)
     if name in PACKAGES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -138,6 +139,23 @@ def schedules() -> str:
     return table(headings, rows)
 
 
+def mutants() -> str:
+    """Every mutant of the GPU kernels, read from the tests' table, which needs CUDA to import."""
+    tree = ast.parse((ROOT / "tests" / "cuda_mutants.py").read_text())
+    listed = next(
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MUTANTS"
+    )
+    assert isinstance(listed, ast.List)
+    rows = []
+    for call in listed.elts:
+        assert isinstance(call, ast.Call)
+        name, kernel, _, _, caught = (ast.literal_eval(argument) for argument in call.args)
+        rows.append([name, kernel, caught])
+    return table(["Mistake", "In the kernel of", "Caught by"], rows)
+
+
 def _strides(shape: Sequence[int]) -> tuple[int, ...]:
     strides, step = [], 4
     for n in reversed(shape):
@@ -165,6 +183,7 @@ TABLES = {
     "command": command_options,
     "rules": rules,
     "schedules": schedules,
+    "mutants": mutants,
     "contributing": contributing,
 }
 

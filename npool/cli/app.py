@@ -41,6 +41,7 @@ def _options(
 def _register() -> None:
     from npool.cli.bench import bench
     from npool.cli.conform import conform
+    from npool.cli.cuda_report import cuda_report
     from npool.cli.demo import demo
     from npool.cli.info import info
     from npool.cli.pool import pool
@@ -48,6 +49,7 @@ def _register() -> None:
 
     for command in (pool, demo, info, warmup, bench, conform):
         app.command()(command)
+    app.command("cuda-report")(cuda_report)
 
 
 _register()

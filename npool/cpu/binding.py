@@ -38,16 +38,14 @@ from npool.cpu.digest import PROCESS, digest, mark
 from npool.cpu.parts import Words
 from npool.cpu.schedule import PART
 from npool.dtypes import is_half
+from npool.identities import Misfit, identity, storage
+from npool.rebinding import rebound
 from npool.reducers import REDUCERS, Reducer
 
 if bounds.CHECKED:
     from npool.cpu import checked
 
 __all__ = ["Loops", "loops", "storage"]
-
-
-class _Misfit(ValueError):
-    """An identity that its accumulator cannot hold."""
 
 
 class Loops(NamedTuple):
@@ -61,13 +59,6 @@ class Loops(NamedTuple):
     first: int
     as_stored: bool
     combinable: bool
-
-
-def storage(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type whose bits a kernel reads for `dtype`: bool and half types as integers."""
-    if dtype.kind == "b":
-        return np.dtype(np.uint8)
-    return np.dtype(np.uint16) if is_half(dtype) else dtype
 
 
 _loops: dict[Any, Loops] = {}
@@ -102,7 +93,7 @@ def loops(
                         reducer, dtype, accumulator, result, positions, place,
                         name if complete else None,
                     )  # fmt: skip
-                except _Misfit:
+                except Misfit:
                     raise
                 except Exception as error:  # NumbaError, and what Numba lets slip
                     raise TypeError(_refusal(reducer, dtype, error)) from error
@@ -188,7 +179,7 @@ def _bind(
         lift=bound(parts.lifted),
         combine=space["combine"],
         finish=space["finish"],
-        identity=_identity(reducer, dtype, accumulator, held, keyed, placed),
+        identity=identity(reducer, dtype, accumulator, held, keyed, placed),
         counted=accumulator if floating else np.dtype(np.int64),
         placed=placed,
     )
@@ -263,54 +254,6 @@ def _bound_in(space: dict[str, Any], template: Callable[..., Any], name: str | N
     return instructions.jit(function)
 
 
-def _identity(
-    reducer: Reducer,
-    dtype: np.dtype[Any],
-    accumulator: np.dtype[Any],
-    held: list[np.dtype[Any]],
-    keyed: bool,
-    placed: bool,
-) -> tuple[Any, ...]:
-    given = reducer.identity if reducer.parts > 1 else (reducer.identity,)
-    infinity = 0x7C00 if dtype.name == "float16" else 0x7F80
-
-    def value(part: Any) -> Any:
-        lowest = part == "lowest"
-        if part not in ("lowest", "highest"):
-            return part
-        if keyed:
-            return -infinity - 1 if lowest else infinity
-        if accumulator.kind == "f":
-            return -np.inf if lowest else np.inf
-        if accumulator.kind == "b":
-            return 0 if lowest else 1
-        info = np.iinfo(accumulator)
-        return info.min if lowest else info.max
-
-    values = []
-    for t, part in zip(held, given, strict=False):
-        number = value(part)
-        try:
-            with np.errstate(all="ignore"):
-                typed = t.type(number)
-        except (OverflowError, ValueError):
-            typed = None
-        fits = typed is not None and (
-            bool(np.isinf(typed)) == (abs(number) == np.inf)
-            if t.kind == "f"
-            else typed.item() == number
-        )
-        if not fits:
-            raise _Misfit(
-                f"identity {part!r} of reducer {reducer.name!r} does not fit its accumulator's "
-                f"type {t}: use another identity, or accumulator='float'"
-            )
-        values.append(typed)
-    if placed:
-        values.append(held[-1].type(np.iinfo(held[-1]).max))
-    return tuple(values)
-
-
 _parts: dict[Any, Any] = {}
 
 
@@ -325,24 +268,10 @@ def _part(function: Any) -> Any:
         return function  # a builtin or a user's own jitted function: Numba knows it, or says so
     found = _parts.get(function)
     if found is None:
-        code = function.__code__
+        _parts[function] = function  # a function that calls itself is Numba's to refuse
         # Numba's cache looks a function's module up by name; a script's __main__ is another one
         # in the next process.
-        space = {**function.__globals__, "__name__": lanes.__name__}
-        _parts[function] = function  # a function that calls itself is Numba's to refuse
-        for name in code.co_names:
-            if isinstance(space.get(name), types.FunctionType):
-                space[name] = _part(space[name])
-        cells = []
-        for cell in function.__closure__ or ():
-            value = cell.cell_contents
-            cells.append(
-                types.CellType(_part(value) if isinstance(value, types.FunctionType) else value)
-            )
-        bound = types.FunctionType(
-            code, space, function.__name__, function.__defaults__, tuple(cells)
-        )
-        bound.__kwdefaults__ = function.__kwdefaults__
+        bound = rebound(function, _part, lanes.__name__)
         bound.__qualname__ = f"{function.__name__}-{mark(function)}"
         found = instructions.jit(bound)
         _parts[function] = found

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from npool import arrays
 from npool.bins import Targets, make_bins_plan
+from npool.dispatch import device_engine, on_device
 from npool.geometry import Padding, Sizes, Window, make_plan
 from npool.gradients.checks import check_indices, check_positions, checked_gradient, picked_axes
 from npool.layout import memory_order, readable
@@ -87,6 +88,8 @@ def max_pool_backward(
         arrays.checked_shape(input_shape, "input_shape"), kernel_size, stride, padding, dilation,
         ceil_mode, axes,
     )  # fmt: skip
+    if type(grad_output) is not np.ndarray and on_device(grad_output):
+        return device_engine().gathered("add", grad_output, plan, out, indices)
     gradient = checked_gradient(grad_output, plan.out_shape)
     return _added(gradient, indices, plan.shape, plan.axes, plan.windows[0], out)
 
@@ -176,6 +179,8 @@ def adaptive_max_pool_backward(
     array([0., 3., 0.])
     """
     plan = make_bins_plan(arrays.checked_shape(input_shape, "input_shape"), output_size, axes)
+    if type(grad_output) is not np.ndarray and on_device(grad_output):
+        return device_engine().gathered("add", grad_output, plan, out, indices)
     gradient = checked_gradient(grad_output, plan.out_shape)
     return _added(gradient, indices, plan.shape, plan.axes, None, out)
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from npool import arrays
 from npool.bins import Targets, make_bins_plan
+from npool.dispatch import device_engine, on_device
 from npool.dtypes import is_half
 from npool.geometry import Padding, Plan, Sizes, make_plan
 from npool.gradients.checks import checked_gradient
@@ -86,6 +87,10 @@ def avg_pool_backward(
         ceil_mode, axes,
     )  # fmt: skip
     include_pad, divisor = checked_divisor(count_include_pad, divisor_override)
+    if type(grad_output) is not np.ndarray and on_device(grad_output):
+        return device_engine().gathered(
+            "average", grad_output, plan, out, include_pad=include_pad, divisor=divisor
+        )
     gradient = checked_gradient(grad_output, plan.out_shape, "fc")
     return spread(gradient, plan, include_pad, divisor, out)
 
@@ -139,6 +144,8 @@ def sum_pool_backward(
         arrays.checked_shape(input_shape, "input_shape"), kernel_size, stride, padding, dilation,
         ceil_mode, axes,
     )  # fmt: skip
+    if type(grad_output) is not np.ndarray and on_device(grad_output):
+        return device_engine().gathered("sum", grad_output, plan, out)
     gradient = checked_gradient(grad_output, plan.out_shape, "fiuc")
     return spread(gradient, plan, None, 0, out)
 
@@ -185,6 +192,8 @@ def adaptive_avg_pool_backward(
     array([1., 3., 2.])
     """
     plan = make_bins_plan(arrays.checked_shape(input_shape, "input_shape"), output_size, axes)
+    if type(grad_output) is not np.ndarray and on_device(grad_output):
+        return device_engine().gathered("average", grad_output, plan, out, include_pad=False)
     gradient = checked_gradient(grad_output, plan.out_shape, "fc")
     return spread(gradient, plan, False, 0, out)
 

@@ -1,0 +1,201 @@
+"""Gradients as launches: of sums and averages, and of what picked an element; unpooling too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from npool.bins import Bins
+from npool.cuda.binding import Kinds, bind_gather
+from npool.cuda.dims import Dim, dims_of, joined
+from npool.cuda.forms import MOST_TILE, MOST_WINDOWS, Gather, Tap, windows_of
+from npool.cuda.program import INPUT, POSITIONS, RESULT, Program, Step
+from npool.cuda.steps import MOST_Y, NARROW, THREADS, WIDEST, Launch, grid_of, steps_of
+from npool.dtypes import accumulator_dtype
+from npool.geometry import Plan
+
+__all__ = ["gather_program"]
+
+#: The most elements of a thread.
+MOST_CELLS = 16
+
+
+def gather_program(
+    kind: str,
+    plan: Plan,
+    dtype: np.dtype[Any],
+    order: Sequence[int],
+    in_strides: Sequence[int],
+    out_strides: Sequence[int],
+    *,
+    index: np.dtype[Any] | None = None,
+    include_pad: bool | None = None,
+    divisor: int = 0,
+    aligned: tuple[int, int] = (16, 16),
+) -> Program:
+    """The launch that gives each element of `plan`'s input the gradients of its windows.
+
+    Parameters
+    ----------
+    kind : {"sum", "average", "add", "last"}
+        As `npool.cuda.gathers.Gather.kind`.
+    plan : npool.geometry.Plan
+    dtype : numpy.dtype
+        Of the gradients.
+    order : sequence of int
+        The axes from the slowest in memory to the fastest.
+    in_strides, out_strides : sequence of int
+        Of the gradient that is read (and of the positions, in elements) and of the one that is
+        written, in bytes.
+    index : numpy.dtype, optional
+        Of the positions.
+    include_pad, divisor
+        Of an average: as `npool.operation.Operation` has them.
+    aligned : pair of int
+        To how many bytes the first elements of both are aligned.
+    """
+    pair = dtype.kind == "c"
+    if pair:
+        dtype = np.dtype(f"f{dtype.itemsize // 2}")
+    size = dtype.itemsize
+    windows = dict(zip(plan.axes, plan.windows, strict=True))
+    dims = dims_of(plan.shape, plan.out_shape, [s // size for s in in_strides],
+                   [s // size for s in out_strides], windows, order)  # fmt: skip
+    if pair:
+        dims.append(Dim(2, 2, 1, 1))
+    kinds = Kinds(dtype, accumulator_dtype("same", dtype), dtype, index=index)
+    varying = kind == "average" and not divisor and any(
+        w.count(i, bool(include_pad)) != w.kernel for w in plan.windows for i in (0, w.out - 1)
+    )  # fmt: skip
+    varying |= kind == "average" and not divisor and any(isinstance(w, Bins) for w in plan.windows)
+    launch = _arrange(kind, joined(dims), kinds, varying, bool(include_pad), aligned)
+    form = launch.form
+    assert isinstance(form, Gather)
+    code = bind_gather(kinds, form)
+    full = divisor or prod(w.kernel for w in plan.windows)
+    floating = dict(code.numbers)["full"].kind == "f"
+    given = {**launch.numbers, "full": float(full) if floating else full}
+    numbers = tuple(given[name] for name, _ in form.numbers())
+    places = [(POSITIONS, 0)] if form.picking else []
+    return Program((Step(code, launch, numbers, ((INPUT, 0), *places, (RESULT, 0))),), ())
+
+
+def _arrange(
+    kind: str, dims: list[Dim], kinds: Kinds, counted: bool, include_pad: bool,
+    aligned: tuple[int, int],
+) -> Launch:  # fmt: skip
+    pooled = [i for i, dim in enumerate(dims) if dim.window is not None]
+    row = pooled[-1]
+    inner = len(dims) - 1 if row < len(dims) - 1 else None
+    column = pooled[-2] if len(pooled) > 1 else None
+    if column is not None and dims[column].size > MOST_Y:
+        column = None
+    outer = [i for i in range(len(dims)) if i not in (row, column, inner)]
+    taps = tuple(_tap(dims[i]) for i in pooled)
+    tiled = []
+    cells = 1
+    for i, tap in zip(pooled, taps, strict=True):
+        fits = (
+            i in (row, column)
+            and 0 < tap.stride <= MOST_TILE
+            and windows_of(tap) <= MOST_WINDOWS
+            and cells * tap.stride <= MOST_CELLS
+        )
+        tiled.append(fits)
+        cells *= tap.stride if fits else 1
+    innermost = dims[inner if inner is not None else row]
+    form = Gather(
+        kind,
+        taps,
+        tuple(pooled.index(i) if i in pooled else -1 for i in outer) or (-1,),
+        inner is not None,
+        tuple(tiled),
+        unit=innermost.src == 1 and innermost.dst == 1,
+        counted=counted,
+        include_pad=include_pad,
+    )
+    form = replace(form, wide=_is_wide(dims, pooled, outer, inner))
+    if inner is not None and form.unit:
+        loaded = (kinds.source.itemsize, kinds.index.itemsize if kinds.index else 1)
+        others = [dim for i, dim in enumerate(dims) if i != inner]
+        for lanes in (8, 4, 2):
+            if (
+                lanes * max(loaded) <= WIDEST
+                and cells * lanes <= MOST_CELLS
+                and dims[inner].size % lanes == 0
+                and all(d.src % lanes == 0 for d in others if d.out > 1)
+                and all(d.dst % lanes == 0 for d in others if d.size > 1)
+                and not any(a % (lanes * max(loaded)) for a in aligned)
+            ):
+                form = replace(form, vector=lanes)
+                break
+    return _launch(form, dims, row, column, inner, outer)
+
+
+def _tap(dim: Dim) -> Tap:
+    window = dim.window
+    assert window is not None
+    if isinstance(window, Bins):
+        return Tap(0, 0, 0)
+    return Tap(window.kernel, window.stride, window.dilation)
+
+
+def _is_wide(
+    dims: Sequence[Dim], pooled: Sequence[int], outer: Sequence[int], inner: int | None
+) -> bool:
+    """Whether an offset within a plane, or a count of planes or lanes, passes 2**31."""
+    source = result = 0
+    for i, dim in enumerate(dims):
+        w = dim.window
+        if isinstance(w, Bins) or (
+            w is not None
+            and 2 * (dim.size + w.before + w.after + w.extent + w.stride * (w.out + 1)) > NARROW
+        ):
+            return True
+        if i not in outer:
+            source += 2 * (dim.out + MOST_WINDOWS) * abs(dim.src)
+            result += 2 * (dim.size + MOST_TILE) * abs(dim.dst)
+    channels = dims[inner].size if inner is not None else 1
+    lanes = (dims[pooled[-1]].size + MOST_TILE) * channels + THREADS
+    planes = prod(dims[i].size for i in outer) + 4 * THREADS * MOST_Y
+    return max(source, result, lanes, planes) > NARROW
+
+
+def _launch(
+    form: Gather, dims: Sequence[Dim], row: int, column: int | None, inner: int | None,
+    outer: Sequence[int],
+) -> Launch:  # fmt: skip
+    channels = dims[inner].size // form.vector if inner is not None else 1
+    numbers: dict[str, Any] = {"channels": channels}
+    if inner is not None:
+        numbers |= {"ics": dims[inner].src, "ocs": dims[inner].dst}
+    threads = {"y": 1}
+    for letter, i in (("x", row), ("y", column)):
+        if i is None:
+            continue
+        dim, (tap, tiled) = dims[i], form.near[letter]
+        window = dim.window
+        assert window is not None
+        first, threads[letter] = 0, dim.size
+        if tiled:
+            first = window.before // tap.stride
+            threads[letter] = (dim.size - 1 + window.before) // tap.stride - first + 1
+        numbers |= {f"n{letter}": dim.size, f"o{letter}": dim.out, f"q{letter}": first,
+                    f"b{letter}": window.before, f"s{letter}": dim.src, f"t{letter}": dim.dst,
+                    f"a{letter}": dim.size + window.after, f"p{letter}": dim.place}  # fmt: skip
+    numbers["lanes"] = threads["x"] * channels
+    sizes = [dims[i].size for i in outer] or [1]
+    for k, i in enumerate(outer):
+        dim = dims[i]
+        numbers |= {f"n{k}": dim.size, f"si{k}": dim.src, f"so{k}": dim.dst, f"ps{k}": dim.place}
+        if dim.window is not None:
+            numbers |= {f"oz{k}": dim.out, f"bz{k}": dim.window.before,
+                        f"az{k}": dim.size + dim.window.after}  # fmt: skip
+    if not outer:
+        numbers |= {"n0": 1, "si0": 0, "so0": 0, "ps0": 0}
+    grid, block = grid_of(numbers["lanes"], threads["y"], prod(sizes))
+    return Launch(form, numbers | steps_of(grid[2] * block[2], sizes), grid, block)

@@ -1,0 +1,289 @@
+"""How a reducer reaches a kernel: the text of `npool.cuda.emit` in a namespace of its words."""
+
+from __future__ import annotations
+
+import linecache
+import types as python_types
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from npool.cuda.emit import kernel_source
+from npool.cuda.forms import Form, Gather
+from npool.cuda.gathers import gather_source
+from npool.cuda.toolkit import SIMULATED, Part, cuda
+from npool.cuda.walks import Walk, walk_source
+from npool.dtypes import is_half
+from npool.identities import identity, storage
+from npool.rebinding import rebound
+from npool.reducers import REDUCERS, Reducer
+
+if SIMULATED:
+    from npool.cuda import simulated
+
+    words: Any = simulated
+else:
+    from npool.cuda import words
+
+__all__ = ["Code", "Kinds", "bind", "bind_gather"]
+
+_CODE = np.dtype(np.int32)
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """The types of a fold.
+
+    Attributes
+    ----------
+    source, accumulator, result : numpy.dtype
+        Of the elements, the accumulator's parts and the results.
+    place, index : numpy.dtype or None
+        In which positions are kept, and written, where there are any.
+    pairs : bool
+        Whether two half elements, side by side, are handled as one of 32 bits.
+    """
+
+    source: np.dtype[Any]
+    accumulator: np.dtype[Any]
+    result: np.dtype[Any]
+    place: np.dtype[Any] | None = None
+    index: np.dtype[Any] | None = None
+    pairs: bool = False
+
+    def native(self, reducer: Reducer) -> bool:
+        """Whether half types are compared as they are stored."""
+        return reducer.selects and is_half(self.source) and self.place is None
+
+    def held(self, reducer: Reducer) -> tuple[np.dtype[Any], ...]:
+        """The types of an accumulator's parts in memory."""
+        if self.native(reducer):
+            return (np.dtype(np.uint32 if self.pairs else np.uint16),)
+        parts = (storage(self.accumulator),) * reducer.parts
+        return (*parts, self.place) if self.place else parts
+
+    def element(self, reducer: Reducer) -> np.dtype[Any]:
+        """The type of an element in memory."""
+        return self.held(reducer)[0] if self.native(reducer) else storage(self.source)
+
+    def written(self, reducer: Reducer) -> tuple[np.dtype[Any], ...]:
+        """The types of what a last pass writes."""
+        value = self.held(reducer)[0] if self.native(reducer) else storage(self.result)
+        return (value, self.index) if self.index else (value,)
+
+
+@dataclass(frozen=True, eq=False)
+class Code:
+    """A kernel before it is compiled for an architecture.
+
+    Attributes
+    ----------
+    form : Form
+    kinds : Kinds
+    source : str
+    pointers : tuple of numpy.dtype
+        What each pointer points to.
+    numbers : tuple of (str, numpy.dtype)
+        The arguments after them.
+    """
+
+    form: Form | Walk | Gather
+    kinds: Kinds
+    reducer: Reducer | None
+    source: str
+    pointers: tuple[np.dtype[Any], ...]
+    numbers: tuple[tuple[str, np.dtype[Any]], ...]
+
+    def function(self, cc: tuple[int, int] = (0, 0)) -> Any:
+        """The kernel as a Python function, its words bound for an architecture."""
+        name = f"<npool kernel {abs(hash(self.source)):x}>"
+        # Numba and tracebacks look lines up by the file's name.
+        linecache.cache[name] = (len(self.source), None, self.source.splitlines(True), name)
+        space = _space(self, cc)
+        exec(compile(self.source, name, "exec"), space)
+        return space["kernel"]
+
+
+_codes: dict[Any, Code] = {}
+
+
+def bind(reducer: Reducer, kinds: Kinds, form: Form | Walk) -> Code:
+    """The code of a form for a reducer and its types.
+
+    Raises
+    ------
+    npool.identities.Misfit
+        Where the reducer's identity does not fit its accumulator.
+    """
+    held = kinds.held(reducer)
+    form = replace(form, parts=len(held), params=len(reducer.params))
+    if isinstance(form, Form):
+        form = _simplified(reducer, kinds, form)
+    # Two reducers that differ in their parameters alone share their kernels.
+    key = (reducer.combine, reducer.lift, reducer.finish, reducer.positions, reducer.identity,
+           reducer.selects, kinds, form)  # fmt: skip
+    found = _codes.get(key)
+    if found is None:
+        found = _codes[key] = _bound(reducer, kinds, form)
+    return found
+
+
+def _simplified(reducer: Reducer, kinds: Kinds, form: Form) -> Form:
+    """What need not be said of elements and of combining: Numba takes its time for each word."""
+    held, element = kinds.held(reducer), kinds.element(reducer)
+    native = kinds.native(reducer)
+    stored = (
+        held[0] == element and (native or kinds.source.kind in "iuf") and not is_half(kinds.source)
+    )
+    plain = (stored or native) and (reducer.lift is None or form.placed) and not form.folded
+    words_alone = reducer.combine in (REDUCERS["max"].combine, REDUCERS["min"].combine)
+    sums = reducer.combine is REDUCERS["sum"].combine and kinds.accumulator.kind == "f"
+    return replace(form, plain=plain, closed=len(held) == 1 and (native or words_alone or sums))
+
+
+def _bound(reducer: Reducer, kinds: Kinds, form: Form | Walk) -> Code:
+    held = kinds.held(reducer)
+    sources = held if form.folded else (kinds.element(reducer),)
+    results = kinds.written(reducer) if form.finishing else held
+    index = np.dtype(np.int64 if form.wide else np.int32)
+    kind = {"i": index, "l": np.dtype(np.int64), "c": _counted(kinds), "f": np.dtype(np.float64)}
+    numbers = tuple((name, kind[letter]) for name, letter in form.numbers())
+    source = kernel_source(form) if isinstance(form, Form) else walk_source(form)
+    return Code(form, kinds, reducer, source, (*sources, *results), numbers)
+
+
+def bind_gather(kinds: Kinds, form: Gather) -> Code:
+    """The code of a gradient's form: `kinds.index` is the type of its positions."""
+    found = _codes.get((kinds, form))
+    if found is None:
+        element = storage(kinds.source)
+        positions = (kinds.index,) if form.picking and kinds.index else ()
+        index = np.dtype(np.int64 if form.wide else np.int32)
+        kind = {"i": index, "l": np.dtype(np.int64), "c": _counted(kinds)}
+        numbers = tuple((name, kind[letter]) for name, letter in form.numbers())
+        pointers = (element, *positions, element)
+        found = _codes[kinds, form] = Code(
+            form, kinds, None, gather_source(form), pointers, numbers
+        )
+    return found
+
+
+def _counted(kinds: Kinds) -> np.dtype[Any]:
+    """The type of the count that `finish` is given."""
+    return kinds.accumulator if kinds.accumulator.kind == "f" else np.dtype(np.int64)
+
+
+def _common(form: Form | Walk | Gather) -> dict[str, Any]:
+    """What every kernel's text may say."""
+    index = np.int64 if form.wide else np.int32
+    space: dict[str, Any] = {
+        "cuda": cuda,
+        "index": words.caster(np.dtype(index)), "long": words.caster(np.dtype("int64")),
+        "select": words.select, "code": words.caster(_CODE), "FIRST": np.int32(0),
+        "SECOND": np.int32(1), "min": words.least, "max": words.most, "quotient": words.quotient,
+        "remainder": words.remainder, "divide": words.divide,
+    }  # fmt: skip
+    for lanes in (2, 4, 8, 16):
+        space[f"load{lanes}"], space[f"store{lanes}"] = words.loader(lanes), words.storer(lanes)
+    return space
+
+
+def _gather_space(code: Code, form: Gather, cc: tuple[int, int]) -> dict[str, Any]:
+    """The namespace of a gradient's kernel."""
+    kinds, space = code.kinds, _common(form)
+    same = Part(lambda x: x, cc)
+    # What is only moved is moved as it is stored.
+    moved = form.kind == "last"
+    held = storage(kinds.source) if moved else kinds.accumulator
+    decode = same if moved else words.DECODERS.get(kinds.source.name, same)
+    space["lift"], space["keep0"] = decode, words.caster(held)
+    encode = words.caster(storage(kinds.source))
+    space["encode"] = encode if moved else words.ENCODERS.get(kinds.source.name, encode)
+    space["cast_count"] = words.caster(_counted(kinds))
+    space["NOTHING"] = held.type(0)
+    return space
+
+
+def _space(code: Code, cc: tuple[int, int]) -> dict[str, Any]:
+    """The namespace of a kernel."""
+    form, kinds, reducer = code.form, code.kinds, code.reducer
+    if isinstance(form, Gather):
+        return _gather_space(code, form, cc)
+    assert reducer is not None
+    held, accumulator = kinds.held(reducer), kinds.accumulator
+    floating = accumulator.kind == "f"
+    native, placed = kinds.native(reducer), form.placed
+    parts: dict[Any, Any] = {}
+
+    def part(function: Any) -> Any:
+        """A reducer's function for this architecture, `npool.scalars` bound to instructions."""
+        word = words.VOCABULARY.get(function)
+        if word is not None or not isinstance(function, python_types.FunctionType):
+            return word or function
+        if function not in parts:
+            parts[function] = function  # one that calls itself is Numba's to refuse
+            parts[function] = Part(rebound(function, part), cc)
+        return parts[function]
+
+    def made(text: str, **names: Any) -> Any:
+        space: dict[str, Any] = dict(names)
+        return Part(eval(f"lambda {text}", space), cc)
+
+    same = made("x: x")
+    nonzero = made("x: x != 0")
+    space = _common(form)
+    if native:
+        end = str(reducer.identity)
+        lanes = 2 if kinds.pairs else 1
+        bits = (0x7C00 if kinds.source.name == "float16" else 0x7F80) | (
+            0x8000 if end == "lowest" else 0
+        )
+        space["combine"] = words.EXTREMES[end, kinds.source.name, lanes]
+        space["lift"] = space["encode"] = same
+        space["cast_count"] = words.caster(_counted(kinds))
+        space["finish"] = made("a, count: a")
+        space["IDENTITY0"] = held[0].type(bits * (0x10001 if lanes == 2 else 1))
+        for stem in ("keep0", "held0", "put0"):
+            space[stem] = words.caster(held[0])
+        return space
+    to_float = words.caster(accumulator) if floating else same
+    logical = accumulator.kind == "b"
+    space["cast"] = to_float
+    decode = words.DECODERS.get(kinds.source.name, nonzero if kinds.source.kind == "b" else same)
+    encode = words.ENCODERS.get(kinds.result.name, words.caster(storage(kinds.result)))
+    space["encode"] = made("v: np.uint8(v != 0)", np=np) if kinds.result.kind == "b" else encode
+    space["cast_count"] = words.caster(_counted(kinds))
+    if placed:
+        space["lift"] = made("x: keep(decode(x))", keep=words.caster(accumulator), decode=decode)
+        space["combine"] = part(reducer.positions)
+    else:
+        names = "".join(f", p{k}" for k in range(len(reducer.params)))
+        if reducer.lift:
+            space["lift"] = made(f"x{names}: lift(cast(decode(x)){names})", cast=to_float,
+                                 decode=decode, lift=part(reducer.lift))  # fmt: skip
+        else:
+            space["lift"] = made("x: cast(decode(x))", cast=to_float, decode=decode)
+        space["combine"] = part(reducer.combine)
+    # No finish and one part: the accumulator is the result.
+    space["finish"] = part(reducer.finish) or made("a, count: a")
+    known = identity(reducer, kinds.source, accumulator, list(held), False, placed)
+    for p, (kind, value) in enumerate(zip(held, known, strict=True)):
+        space[f"keep{p}"] = nonzero if logical else words.caster(kind)
+        space[f"held{p}"] = nonzero if logical else words.caster(kind)
+        space[f"put{p}"] = words.caster(kind)
+        space[f"IDENTITY{p}"] = bool(value) if logical else value
+    if placed:
+        assert kinds.place is not None
+        # A form keeps the place within the window, until it writes.
+        coded = isinstance(form, Form) and form.tracking
+        at = _CODE if coded else kinds.place
+        none = np.iinfo(at).max
+        space["NO_PLACE"] = space["IDENTITY1"] = at.type(none)
+        space["keep1"] = words.caster(at)
+        out = kinds.index if form.finishing else kinds.place
+        assert out is not None
+        space["put1"] = words.caster(out)
+        nowhere = -1 if form.finishing else np.iinfo(kinds.place).max
+        space["NOWHERE"] = (np.dtype(np.int64) if coded else kinds.place).type(nowhere)
+    return space

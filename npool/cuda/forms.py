@@ -1,0 +1,290 @@
+"""What a kernel is specialised for, and the arguments that it takes at run time.
+
+Windows, strides and dilations are part of a form: compiled in, unrolled. Shapes and padding are
+arguments: one kernel serves every image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["MOST_TILE", "MOST_WINDOWS", "Form", "Gather", "Tap", "windows_of"]
+
+#: Elements of a tile along an axis, and windows that reach one.
+MOST_TILE, MOST_WINDOWS = 4, 4
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One pooled axis: a window of `kernel` taps, `dilation` apart, every `stride` elements."""
+
+    kernel: int
+    stride: int
+    dilation: int
+
+    @property
+    def extent(self) -> int:
+        """From the first tap to the last, plus one."""
+        return self.dilation * (self.kernel - 1) + 1
+
+
+@dataclass(frozen=True)
+class Form:
+    """The shape of a kernel's code.
+
+    A thread computes `down` outputs along the column axis, `across` along the row axis and
+    `vector` channels, for one plane after another.
+
+    Attributes
+    ----------
+    axes : tuple of Tap
+        The pooled axes, outermost in memory first. The last is the row, the one before it the
+        column; others are deep.
+    outer : tuple of int
+        The dimensions that are walked by a loop, outermost first: the number of a deep axis, or
+        -1 for one that is not pooled.
+    inner : bool
+        Whether unpooled elements (channels) lie inside the row axis.
+    vector, across, down : int
+        See above.
+    load : int
+        Elements of a load along the row; more than 1 only where windows touch without overlap.
+    unit : bool
+        Whether the innermost dimension has stride 1 in source and result.
+    wide : bool
+        Whether offsets within a plane need 64 bits.
+    counted : bool
+        Whether the divisor differs between outputs.
+    include_pad : bool
+        Whether padding counts in it.
+    parts : int
+        Scalars of an accumulator.
+    folded : bool
+        Whether the source holds accumulators of an earlier pass (else elements).
+    adding : bool
+        Whether the result already holds an accumulator to be combined with.
+    finishing : bool
+        Whether results are written (else accumulators).
+    order : tuple of int
+        With positions: the rank of each of `axes` in the caller's order; else empty.
+    params : int
+        Numbers that the reducer's functions are given.
+    plain, closed : bool
+        Whether an element is an accumulator as it is; whether what is combined has its type.
+    """
+
+    axes: tuple[Tap, ...]
+    outer: tuple[int, ...]
+    inner: bool
+    vector: int = 1
+    across: int = 1
+    down: int = 1
+    load: int = 1
+    unit: bool = True
+    wide: bool = False
+    counted: bool = False
+    include_pad: bool = True
+    parts: int = 1
+    folded: bool = False
+    adding: bool = False
+    finishing: bool = True
+    order: tuple[int, ...] = ()
+    params: int = 0
+    plain: bool = False
+    closed: bool = False
+
+    @property
+    def row(self) -> Tap:
+        """The innermost pooled axis."""
+        return self.axes[-1]
+
+    @property
+    def column(self) -> Tap | None:
+        """The pooled axis before the row, unless a loop walks it."""
+        if len(self.axes) < 2 or len(self.axes) - 2 in self.outer:
+            return None
+        return self.axes[-2]
+
+    @property
+    def deep(self) -> tuple[int, ...]:
+        """The pooled axes that a loop walks."""
+        return tuple(axis for axis in self.outer if axis >= 0)
+
+    @property
+    def placed(self) -> bool:
+        """Whether positions are kept."""
+        return bool(self.order)
+
+    @property
+    def tracking(self) -> bool:
+        """Whether positions are made here (a later pass finds them made)."""
+        return self.placed and not self.folded
+
+    @property
+    def code_bits(self) -> int:
+        """Bits for an axis in the code of a position within a window."""
+        return 30 // len(self.axes)
+
+    @property
+    def in_sequence(self) -> bool:
+        """Whether the taps are visited in the order of their positions."""
+        return self.order == tuple(range(len(self.axes))) and not self.folded
+
+    @property
+    def taps(self) -> int:
+        """Elements of a window."""
+        count = 1
+        for axis in self.axes:
+            count *= axis.kernel
+        return count
+
+    def pointers(self) -> tuple[str, ...]:
+        """Names of the pointer arguments: sources first, then results."""
+        held = self.parts if self.folded else 1
+        sources = tuple(f"s{p}" for p in range(held))
+        if self.finishing:
+            return (*sources, "d0", *(("d1",) if self.placed else ()))
+        return (*sources, *(f"d{p}" for p in range(self.parts)))
+
+    def numbers(self) -> Iterator[tuple[str, str]]:
+        """Names and types of the arguments after the pointers.
+
+        ``i``: 32 bits, or 64 in a wide form; ``l``: 64 bits; ``c``: the type of a count;
+        ``f``: float64.
+        """
+        yield "lanes", "i"
+        if self.inner:
+            yield "channels", "i"
+            if not self.unit:
+                yield from (("ics", "i"), ("ocs", "i"))
+        yield from (("ox", "i"), ("nx", "i"), ("bx", "i"))
+        if self.inner or not self.unit:
+            yield from (("sx", "i"), ("tx", "i"))
+        if self.column:
+            yield from (("oy", "i"), ("ny", "i"), ("by", "i"), ("sy", "i"), ("ty", "i"))
+        for k, axis in enumerate(self.outer):
+            yield from ((f"n{k}", "i"), (f"si{k}", "l"), (f"so{k}", "l"))
+            if len(self.outer) > 1:
+                yield f"step{k}", "i"
+            if axis >= 0:
+                yield from ((f"nz{k}", "i"), (f"bz{k}", "i"))
+            if self.tracking:
+                yield f"ps{k}", "l"
+        if self.tracking:
+            yield "px", "l"
+            if self.inner:
+                yield "pc", "l"
+            if self.column:
+                yield "py", "l"
+        if self.counted and self.include_pad:
+            yield "ax", "i"
+            if self.column:
+                yield "ay", "i"
+            for k, axis in enumerate(self.outer):
+                if axis >= 0:
+                    yield f"az{k}", "i"
+        yield "full", "c"
+        for p in range(self.params):
+            yield f"param{p}", "f"
+
+
+@dataclass(frozen=True)
+class Gather:
+    """The shape of a gradient kernel's code; names as in `npool.cuda.forms.Form`.
+
+    The *source* is the gradient of the results (with the positions, for picks), the *result* the
+    gradient of the elements.
+
+    Attributes
+    ----------
+    kind : str
+        ``"sum"``: gradients are added; ``"average"``: over the count of their window; ``"add"``:
+        those whose position is the element's; ``"last"``: the last of these, not added.
+    row, column : Tap or None
+        Tiled axes have a tile of `stride` elements. An axis of adaptive bins is ``Tap(0, 0, 0)``.
+    """
+
+    kind: str
+    axes: tuple[Tap, ...]
+    outer: tuple[int, ...]
+    inner: bool
+    tiled: tuple[bool, ...]
+    vector: int = 1
+    unit: bool = True
+    wide: bool = False
+    counted: bool = False
+    include_pad: bool = True
+
+    parts, params, folded, adding, finishing, placed = 1, 0, False, False, True, False
+
+    @property
+    def row(self) -> Tap:
+        """The innermost pooled axis."""
+        return self.axes[-1]
+
+    @property
+    def column(self) -> Tap | None:
+        """The pooled axis before the row, unless a loop walks it."""
+        if len(self.axes) < 2 or len(self.axes) - 2 in self.outer:
+            return None
+        return self.axes[-2]
+
+    @property
+    def picking(self) -> bool:
+        """Whether positions say which gradients count."""
+        return self.kind in ("add", "last")
+
+    @property
+    def near(self) -> dict[str, tuple[Tap, bool]]:
+        """The row and the column by letter, and whether each is tiled."""
+        found = {"x": (self.row, self.tiled[-1])}
+        if self.column:
+            found["y"] = (self.column, self.tiled[-2])
+        return found
+
+    def tile(self, letter: str) -> int:
+        """Elements of a thread along an axis."""
+        tap, tiled = self.near[letter]
+        return tap.stride if tiled else 1
+
+    def pointers(self) -> tuple[str, ...]:
+        """Gradients, positions where there are any, and the result."""
+        return ("s0", "s1", "d0") if self.picking else ("s0", "d0")
+
+    def numbers(self) -> Iterator[tuple[str, str]]:
+        """Names and types of the arguments after the pointers, as of a `Form`.
+
+        ``n`` and ``o`` with a letter are the lengths of the element's and of the window's axis,
+        ``b`` the padding before, ``q`` the first tile, ``s`` and ``t`` the strides of source and
+        result, ``a`` the length with the padding after it, ``p`` the step of a position.
+        """
+        yield "lanes", "i"
+        if self.inner:
+            yield "channels", "i"
+            if not self.unit:
+                yield from (("ics", "i"), ("ocs", "i"))
+        for letter in self.near:
+            yield from ((f"{stem}{letter}", "i") for stem in "noqb")
+            if letter == "y" or self.inner or not self.unit:
+                yield from ((f"s{letter}", "i"), (f"t{letter}", "i"))
+            if self.counted:
+                yield f"a{letter}", "i"
+            if self.picking:
+                yield f"p{letter}", "l"
+        for k, axis in enumerate(self.outer):
+            yield from ((f"n{k}", "i"), (f"si{k}", "l"), (f"so{k}", "l"))
+            if len(self.outer) > 1:
+                yield f"step{k}", "i"
+            if axis >= 0:
+                yield from ((f"oz{k}", "i"), (f"bz{k}", "i"))
+                if self.counted:
+                    yield f"az{k}", "i"
+                if self.picking:
+                    yield f"ps{k}", "l"
+        yield "full", "c"
+
+
+def windows_of(tap: Tap) -> int:
+    """The most windows along an axis that an element lies in."""
+    return -(-tap.extent // tap.stride)

@@ -1,0 +1,85 @@
+"""The kernels' text under Numba's CUDA simulator, held to the conformance suite on small shapes.
+
+The simulator must be asked for before Numba is first imported, so it has a process of its own:
+the last test starts it, on this same file.
+"""
+
+import functools
+import os
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install npool[cuda]")
+
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "1"
+pytestmark = pytest.mark.slow
+
+if SIMULATED:
+    from away import Simulator, call
+
+    import npool
+    from npool.testing import RULES, checking, descriptor, from_function
+
+    SIMULATOR = Simulator()
+
+    def away(face):
+        """A function of npool's, its array sent away and its results brought home."""
+
+        @functools.wraps(face)
+        def run(x, *arguments, **options):
+            return call(face, SIMULATOR, x, **_named(face, arguments), **options)
+
+        return run
+
+    def _named(face, arguments):
+        import inspect
+
+        names = list(inspect.signature(face).parameters)[1:]
+        return dict(zip(names, arguments, strict=False))
+
+    FACES = {"max": npool.max_pool, "min": npool.min_pool, "avg": npool.avg_pool,
+             "sum": npool.sum_pool, "lp": npool.lp_pool}  # fmt: skip
+    known = descriptor("npool")
+    whole = from_function(
+        {op: away(FACES.get(op, functools.partial(npool.pool, reduce=op))) if op in FACES else
+         away(functools.update_wrapper(functools.partial(npool.pool, reduce=op), npool.pool))
+         for op in known.ops},
+        name="npool on a simulated device",
+        without=["out", "errors", "dtype_errors", "fold", "output_shape"],
+    )  # fmt: skip
+    DEVICE = replace(
+        whole, layouts=("C", "F", "transposed", "channels_last", "sliced", "offset", "reversed"),
+    )  # fmt: skip
+    CASES = checking.cases(DEVICE, max_examples=40)
+
+    @pytest.mark.parametrize("case", CASES, ids=lambda case: case.rule.name)
+    def test_keeps_the_rule(case):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of threads that divide by zero
+            before = SIMULATOR.launches
+            case.check()
+        # An empty batch is no work.
+        assert SIMULATOR.launches > before or case.rule.name == "empty_batch_gives_empty_result"
+
+    def test_enough_rules_apply():
+        assert len(CASES) > 20
+        assert set(RULES) >= {case.rule.name for case in CASES}
+
+else:
+
+    def test_in_the_simulator():
+        root = Path(__file__).resolve().parents[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist",
+             "-o", "addopts=", "-W", "error", __file__],
+            cwd=root, capture_output=True, text=True, check=False, timeout=900,
+            env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1",
+                 "PYTHONPATH": os.pathsep.join([str(root), str(root / "tests")])},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+        assert " passed" in done.stdout

@@ -133,7 +133,7 @@ MAY_IMPORT = {
     # Leaves: each its framework, the public names, and the rules that say what a call means.
     "npool.torch": Room(
         ("numpy", "torch", "npool", "npool.torch", "npool.functional", "npool.reducers",
-         "npool.operation", *RULES),
+         "npool.operation", "npool.unpool", *RULES),
         ("ml_dtypes",), why="an adapter knows the public core, and no engine",
     ),
 }  # fmt: skip

@@ -249,9 +249,11 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 def test_compile_in_one_graph(name, dynamic):
+    from torch._dynamo.testing import CompileCounterWithBackend
+
     function = FUNCTIONS[name][0]
     torch._dynamo.reset()
-    frames = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    frames = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(function, fullgraph=True, backend=frames, dynamic=dynamic)
     for size in (8, 9, 10):
         x = distinct(2, 3, size, size + 1)

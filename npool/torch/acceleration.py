@@ -126,12 +126,12 @@ def accelerate(*, report: bool = False) -> Acceleration:
     --------
     >>> import torch
     >>> from npool.torch import accelerate
-    >>> x = torch.rand(1, 8, 32, 32)
+    >>> x = torch.rand(8, 64, 64, 64)
     >>> with accelerate(report=True) as acceleration, torch.no_grad():
     ...     y = torch.nn.MaxPool2d(2)(x)
     >>> print(acceleration)
-    calls  operator    dtype    shape      ran by
-    1      max_pool2d  float32  1x8x32x32  npool
+    calls  operator    dtype    shape        ran by
+    1      max_pool2d  float32  8x64x64x64  npool
     """
     if not isinstance(report, bool):
         raise TypeError(f"report must be True or False, got {report!r}")

@@ -125,7 +125,7 @@ def _trials(reducer: Any, dtype: np.dtype[Any], rank: int, placed: bool) -> list
     long = np.zeros((2,) * rank + (64,), dtype)
     pairs, fives, nines, lines = ((1,) * (rank - 1) + (n,) for n in (2, 5, 9, 16))
     padded = (0,) * (rank - 1) + (1,)
-    trials = (
+    trials: list[Any] = [
         # Planes whose result has their shape: the driver "planes" and its masked loop, for what
         # it serves.
         ("small planes", small, (3,) * rank, 1, 1),
@@ -141,12 +141,17 @@ def _trials(reducer: Any, dtype: np.dtype[Any], rank: int, placed: bool) -> list
         ("long windows", long, lines, lines, 0),
         # Elements apart along such a row: "tiles", and the loop that gathers them.
         ("strided rows", long[..., ::2], lines, lines, 0),
-    )
+    ]
+    if placed:
+        # Axes whose positions are not in the order of memory: the loops for that.
+        turned = np.zeros((2, 3, 64), dtype)
+        trials += [("turned", turned, (2, 2), 1, 0, (1, 0))]
+        trials += [("turned, of six", turned, (3, 2), 1, 0, (1, 0))]
     made = []
-    for layout, x, kernel, stride, padding in trials:
+    for layout, x, kernel, stride, padding, *axes in trials:
         call = operation(
-            x, kernel, stride, padding, 1, False, None, reducer, None, None, None, "half_even",
-            placed, np.int64,
+            x, kernel, stride, padding, 1, False, axes[0] if axes else None, reducer, None, None,
+            None, "half_even", placed, np.int64,
         )  # fmt: skip
         made.append(Step(f"{_words(reducer, dtype, placed)}, {layout}", x, call))
     # Windows that differ from one another: "bins".

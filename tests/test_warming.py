@@ -64,7 +64,7 @@ print(ready, events > 0, later, again, other > 0, others > 0)
 @pytest.mark.slow
 def test_nothing_compiles_after_it_nor_in_the_next_process(tmp_path):
     first = check_runs(COUNTED, NPOOL_CACHE_DIR=str(tmp_path)).split()
-    assert int(first[0]) >= 6 + 12 + 1 + 8, "drivers, loops, gather, loops for positions"
+    assert int(first[0]) >= 6 + 12 + 1 + 10, "drivers, loops, gather, loops for positions"
     assert first[1:] == ["True", "0", "0", "True", "True"]
     second = check_runs(COUNTED, NPOOL_CACHE_DIR=str(tmp_path)).split()
     assert second == [first[0], "False", "0", "0", "True", "False"]
@@ -101,9 +101,10 @@ def test_its_calls_reach_every_driver(rank, placed):
         # Positions are not for "planes" and "wholes", nor for rows where they lie.
         small = [("pooled", f"{wide}ordered_pooled", False) for wide in ("", "wide_")]
         assert found[10:] == [
-            small[0], small[0], small[1], small[1], many, ("tiles", "", False), gathered, bins
+            small[0], small[0], small[1], small[1], many, ("tiles", "", False), gathered,
+            ("pooled", "pooled", False), ("pooled", "wide_pooled", False), bins
         ]  # fmt: skip
-    assert len(found) == (18 if placed else 9)
+    assert len(found) == (20 if placed else 9)
 
 
 @pytest.mark.parametrize("name", npool.REDUCERS)
@@ -127,7 +128,7 @@ def test_reducers_of_ones_own_and_sequences_of_all_kinds():
 
 def test_positions_are_for_those_that_have_them():
     found = warming.steps("int8", 2, ("avg", "max"), True)
-    assert [step.operation.index is not None for step in found] == [False] * 18 + [True] * 9
+    assert [step.operation.index is not None for step in found] == [False] * 18 + [True] * 11
 
 
 @pytest.mark.parametrize(

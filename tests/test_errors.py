@@ -512,6 +512,7 @@ def test_every_parameter_has_a_row():
                 "summary",
                 "selects",
                 "positions",
+                "in_order",
                 "counts_padding",
                 "divides",
                 "complex_parts",

@@ -232,7 +232,10 @@ def _bind(
             kind, _, template = which.rpartition("_")
             if kind:
                 full = name and f"{kind}-{name}"
-            return address_of(compiled(getattr(lanes, template), more, full))
+            try:
+                return address_of(compiled(getattr(lanes, template), more, full))
+            except Exception as error:  # NumbaError, and what Numba lets slip
+                raise TypeError(_refusal(reducer, dtype, error)) from error
 
     return Loops(
         loop,

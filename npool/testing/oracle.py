@@ -60,6 +60,8 @@ class Bin(Axis):
     def taps(self, output: int) -> list[int]:
         """The positions that an output sees: all that its stretch of the axis touches.
 
+        Examples
+        --------
         >>> [Bin(0, 5, 2, 1, 0, 0, 1, 3).taps(output) for output in range(3)]
         [[0, 1], [1, 2, 3], [3, 4]]
         """

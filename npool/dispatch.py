@@ -7,17 +7,14 @@ when the first one arrives, and `npool.cuda` once an array on a device has come.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 __all__ = ["ADAPTERS", "adapter_of", "device_engine", "on_device"]
 
-#: The package that a class comes from, and the module of npool that knows it.
-ADAPTERS = {"torch": "npool.torch.faces"}
+#: The packages whose classes npool has an adapter for: `npool.torch.faces`.
+ADAPTERS = ("torch",)
 #: CUDA memory in DLPack's list of devices: of a device, and managed by the driver.
 _CUDA = (2, 13)
-
-_adapters: dict[type, Any] = {}
 
 
 def adapter_of(x: Any) -> Any:
@@ -31,18 +28,15 @@ def adapter_of(x: Any) -> Any:
     >>> print(adapter_of([1, 2, 3]))
     None
     """
-    kind = type(x)
-    if kind in _adapters:
-        return None if getattr(x, "is_cuda", False) else _adapters[kind]
-    for base in kind.__mro__:
-        package = base.__module__.partition(".")[0]
-        if package in ADAPTERS and hasattr(base, "shape"):
+    for base in type(x).__mro__:
+        if base.__module__.partition(".")[0] in ADAPTERS and hasattr(base, "shape"):
             if getattr(x, "is_cuda", False):
                 return None
-            if len(_adapters) > 256:  # classes made on the fly must not pile up
-                _adapters.clear()
-            _adapters[kind] = importlib.import_module(ADAPTERS[package])
-            return _adapters[kind]
+            # Written out: torch.compile follows an import statement, and no other. Nothing is
+            # kept: what a first call changed would have it compile the second anew.
+            from npool.torch import faces
+
+            return faces
     return None
 
 

@@ -57,7 +57,7 @@ def _targets(node):
 def copied(folder, *steps):
     """A copy of the repository in which the steps of these titles were taken."""
     keep = ("npool", "tests", "docs", "CONTRIBUTING.md", "CHANGELOG.md", "README.md", "LICENSE",
-            "pyproject.toml", "mkdocs.yml", "Makefile")  # fmt: skip
+            "pyproject.toml", "mkdocs.yml", "Makefile", "conftest.py")  # fmt: skip
     for name in keep:
         place = ROOT / name
         if place.is_dir():

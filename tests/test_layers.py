@@ -63,7 +63,7 @@ MAY_IMPORT = {
     "npool.scalars": Room((), why="the meaning of a reducer, in plain Python"),
     "npool.lengths": Room((), why="arithmetic that symbolic lengths obey too"),
     "npool.dispatch": Room(
-        (), ("npool.cuda.device",),
+        (), ("npool.cuda.device", "npool.torch"),
         why="frameworks are known by name, and adapters imported by it; where an array lies",
     ),
     "npool.rebinding": Room((), why="functions, whatever engine they are for"),

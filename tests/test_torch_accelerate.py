@@ -331,8 +331,7 @@ def model():
     )  # fmt: skip
 
 
-def trained(x, steps=2):
-    net = model()
+def trained(x, net, steps=2):
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     for _ in range(steps):
         optimizer.zero_grad()
@@ -344,12 +343,13 @@ def trained(x, steps=2):
 def test_training_in_four_threads_at_once():
     torch.manual_seed(9)
     inputs = [torch.rand(2, 3, 64, 64) for _ in range(4)]
-    want = [trained(x) for x in inputs]
-    got = [None] * 4
+    want = [trained(x, model()) for x in inputs]
+    # Made beforehand: the generator that fills them is one for all threads.
+    nets, got = [model() for _ in inputs], [None] * 4
 
     def work(i):
         with nt.accelerate(report=True) as report:  # each comes and goes as it likes
-            got[i] = (trained(inputs[i]), counted(report, "max_pool2d_with_indices"))
+            got[i] = (trained(inputs[i], nets[i]), counted(report, "max_pool2d_with_indices"))
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for thread in threads:
@@ -406,7 +406,7 @@ def test_dataloader_workers_pool_inside():
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiled_models_are_served_too(backend):
     x = torch.rand(2, 3, 64, 64)
-    want = trained(x)
+    want = trained(x, model())
     torch._dynamo.reset()
     with nt.accelerate():
         net = torch.compile(model(), backend=backend, fullgraph=True)

@@ -25,6 +25,6 @@ settings.register_profile(
     "quick", max_examples=100, derandomize=bool(os.environ.get("CI")), **_COMMON
 )
 settings.register_profile("brief", max_examples=20, derandomize=True, **_COMMON)
-settings.register_profile("thorough", max_examples=500, derandomize=True, **_COMMON)
+settings.register_profile("thorough", max_examples=1_000, derandomize=True, **_COMMON)
 settings.register_profile("exhaustive", max_examples=20_000, derandomize=False, **_COMMON)
 settings.load_profile(os.environ.get("NPOOL_HYPOTHESIS", "quick"))

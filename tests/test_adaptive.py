@@ -22,7 +22,7 @@ from npool.testing.layouts import DENSE
 DTYPES = {"max": ("float32", "int8", "float16"), "min": ("float32",),
           "avg": ("float32", "int64", "bfloat16"), "sum": ("float64", "complex64"),
           "var": ("float64",)}  # fmt: skip
-SHARE = settings.default.max_examples * 6 // 10
+SHARE = settings.default.max_examples * 2 // 10
 
 
 def problems(op):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import npool
@@ -52,8 +52,10 @@ def check_close(got, wanted, gradient, text):
 
 
 FLOATS = ("float32", "float64", "float16")
+SHARE = settings.default.max_examples * 3 // 10
 
 
+@settings(max_examples=SHARE)
 @given(
     testing.problems(ops=("max",), dtypes=("float32", "float16", "int8"), layouts=ORDERS),
     st.sampled_from([np.int64, np.int32]),
@@ -75,6 +77,7 @@ def test_extremes(problem, index):
                           equal_nan=True)  # fmt: skip
 
 
+@settings(max_examples=SHARE)
 @given(testing.problems(ops=("sum",), dtypes=(*FLOATS, "int32", "complex64"),
                         layouts=ORDERS))  # fmt: skip
 def test_sums(problem):
@@ -89,6 +92,7 @@ def test_sums(problem):
     check_close(got, wanted, gradient, str(problem))
 
 
+@settings(max_examples=SHARE)
 @given(testing.problems(ops=("avg",), dtypes=FLOATS, layouts=ORDERS),
        st.booleans(), st.sampled_from([None, None, 3, -2]))  # fmt: skip
 def test_averages(problem, include_pad, divisor):
@@ -104,6 +108,7 @@ def test_averages(problem, include_pad, divisor):
     check_close(got, wanted, gradient, f"{problem} {include_pad} {divisor}")
 
 
+@settings(max_examples=SHARE)
 @given(testing.problems(ops=("lp",), dtypes=("float32",),
                         data=("integers", "ties", "floats"), layouts=ORDERS),
        st.sampled_from([1, 2, 3]))  # fmt: skip
@@ -129,6 +134,7 @@ def adaptive(draw):
     return shape, axes, sizes, draw(st.sampled_from(ORDERS))
 
 
+@settings(max_examples=SHARE)
 @given(adaptive(), st.sampled_from(["float32", "float64", "float16"]))
 def test_adaptive(call, dtype):
     shape, axes, sizes, layout = call

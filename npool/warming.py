@@ -137,6 +137,8 @@ def _trials(reducer: Any, dtype: np.dtype[Any], rank: int, placed: bool) -> list
         ("rows of five in place", long, fives, 1, 0),
         # More taps: "strips".
         ("rows of nine", long, nines, 1, padded),
+        # Tall ones, of rows: "van_herk".
+        ("tall windows", np.zeros((16, 40), dtype), (9,), 1, 0, (0,)),
         # Windows that are stretches of memory: "wholes", where vectors can be combined.
         ("long windows", long, lines, lines, 0),
         # Elements apart along such a row: "tiles", and the loop that gathers them.

@@ -48,6 +48,8 @@ class Case:
     #: Which of `npool.cpu.planes` and `npool.cpu.wholes` can serve it.
     planes: bool = False
     wholes: bool = False
+    #: Whether `npool.cpu.van_herk` serves it.
+    tall: bool = False
     #: Whether an unpooled axis becomes part of a pooled one.
     joined: bool = False
 
@@ -103,7 +105,9 @@ CASES = {
     # one axis, not in the row
     "column of small windows": case((300, 40), 3, 2, 1, axes=(0,), row="PLAIN", outer={"FUSED"}),
     "column of gaps": case((301, 400), 2, 5, 1, axes=(0,), row="PLAIN", outer={"FUSED"}),
-    "column of wide windows": case((700, 41), 45, 1, 22, axes=(0,), row="PLAIN", outer={"FLAT"}),
+    "column of wide windows": case(
+        (700, 41), 45, 1, 22, axes=(0,), row="PLAIN", outer={"FLAT"}, tall=True
+    ),
     "column of wide steps": case((700, 50), 19, 2, 9, axes=(0,), row="PLAIN", outer={"FLAT"}),
     "column of 100 rows": case(
         (700, 50), 100, 60, 33, axes=(0,), row="PLAIN", outer={"FUSED"}, several_chunks=True
@@ -114,15 +118,21 @@ CASES = {
         (3000, 333), 2, 2, 1, axes=(0,), row="PLAIN", outer={"FUSED"}, tiled=1
     ),
     "wide columns in many tiles": case(
-        (1501, 703), 31, 1, 15, axes=(0,), row="PLAIN", outer={"FLAT"}, tiled=1
+        (1501, 703), 31, 1, 15, axes=(0,), row="PLAIN", outer={"FLAT"}, tall=True, tiled=1
     ),
     # planes
     "2 by 2": case((3, 60, 80), (2, 2), outer={"FUSED"}),
     "3 by 3": case((3, 61, 83), (3, 3), 1, 1, outer={"FUSED"}),
     "3 by 3, stride 2": case((3, 61, 83), (3, 3), 2, 1, 1, True, outer={"FUSED"}),
     "5 by 7": case((2, 90, 110), (5, 7), 1, ((2, 1), (0, 6)), outer={"FUSED"}),
-    "9 by 7": case((2, 90, 110), (9, 7), 1, ((2, 1), (0, 6)), outer={"FLAT"}),
-    "31 by 31": case((120, 150), (31, 31), 1, 15, outer={"FLAT"}),
+    "9 by 7": case((2, 90, 110), (9, 7), 1, ((2, 1), (0, 6)), outer={"FLAT"}, tall=True),
+    "31 by 31": case((120, 150), (31, 31), 1, 15, outer={"FLAT"}, tall=True),
+    "31 by 5, two rows apart": case((120, 150), (31, 5), (2, 1), outer={"FLAT"}),
+    "20 by 3 of 12 rows": case((3, 12, 80), (20, 3), 1, (10, 1), outer={"FLAT"}, tall=True),
+    "9 by 2, padded but at the end": case(
+        (2, 40, 90), (9, 2), (1, 2), ((8, 0), (1, 0)), outer={"FLAT"}, tall=True
+    ),
+    "9 by 3 by 3 at outer steps": case((5, 60, 61), (2, 9, 3), (2, 1, 1), outer={"FLAT", "FUSED"}),
     "16 by 16 blocks": case((3, 160, 160), (16, 16), row="SEGMENT", outer={"FUSED"}),
     "16 by 64 blocks": case((163, 1300), (16, 64), row="SEGMENT", outer={"FUSED"}),
     "40 by 300 blocks": case(
@@ -132,7 +142,9 @@ CASES = {
     "short rows, stride 2": case((50, 21, 21), (3, 3), 2, 1, outer={"FUSED"}),
     "rows of one": case((30, 40, 1), (3, 1), 2, 1, outer={"FUSED"}),
     "planes in many tiles": case((700, 2100), (3, 3), 1, 1, outer={"FUSED"}, tiled=1),
-    "wide planes in many tiles": case((607, 1301), (41, 37), 1, (20, 18), outer={"FLAT"}, tiled=2),
+    "wide planes in many tiles": case(
+        (607, 1301), (41, 37), 1, (20, 18), outer={"FLAT"}, tall=True, tiled=2
+    ),
     # volumes
     "2 by 2 by 2": case((30, 31, 32), (2, 2, 2), outer={"FUSED"}),
     "rows folded one by one": case((50, 46, 60), (6, 6, 2), 2, 2, outer={"FUSED", "ROWS"}),
@@ -156,7 +168,9 @@ CASES = {
     ),
     "seven rows at a time": case((300, 70), 7, 1, 3, axes=(0, 1), outer={"FUSED"}),
     "channels last": case((40, 50, 3), 3, 2, 1, axes=(0, 1), inner=3, outer={"FUSED"}),
-    "channels last, wide": case((60, 70, 3), 9, 1, 4, axes=(0, 1), inner=3, outer={"FLAT"}),
+    "channels last, wide": case(
+        (60, 70, 3), 9, 1, 4, axes=(0, 1), inner=3, outer={"FLAT"}, tall=True
+    ),
     "channels last, segments": case((9, 640, 5), 60, 50, 7, axes=(1,), inner=5, row="SEGMENT"),
     "channels last, whole": case((9, 640, 5), 640, axes=(1,), inner=5, row="SEGMENT"),
     "32 channels": case((20, 30, 32), 3, 1, 1, axes=(0, 1), inner=32, outer={"FUSED"}),
@@ -289,7 +303,7 @@ def driver(request, monkeypatch):
     """Every case by either driver: strips where it can serve, and the general one."""
     if request.param == "tiles":
         monkeypatch.setattr(laying, "fit_strips", lambda *_: 0)
-        for special in ("fit_planes", "fit_wholes"):
+        for special in ("fit_planes", "fit_wholes", "fit_van_herk"):
             monkeypatch.setattr(laying, special, lambda *_: False)
     forget()
     yield request.param
@@ -333,7 +347,8 @@ def test_the_case_takes_the_path_it_is_there_for(name, driver):
     if driver == "strips" and special:
         assert laid.driver == special
         return
-    assert laid.driver in ("pooled", "strips", "tiles")
+    assert laid.driver in ("pooled", "strips", "van_herk", "tiles")
+    assert (laid.driver == "van_herk") == (c.tall and driver == "strips")
     *outer, row = modes_of(laid)
     assert row == c.row
     assert c.outer <= set(outer)
@@ -358,7 +373,7 @@ def test_the_case_takes_the_path_it_is_there_for(name, driver):
 
 def test_the_cases_cover_the_engine(driver):
     rows, outers, strided, inner, reached = set(), set(), set(), set(), set()
-    in_strips = set()
+    in_strips, tall = set(), set()
     for c in CASES.values():
         _, laid = scheduled(c, c.array(numbers(c.shape)))
         if laid.driver in ("planes", "wholes"):
@@ -367,6 +382,7 @@ def test_the_cases_cover_the_engine(driver):
         rows.add(row)
         outers |= set(outer)
         in_strips |= {(outer[-1], row)} if laid.driver in ("pooled", "strips") else set()
+        tall |= {(outer[-1], row)} if laid.driver == "van_herk" else set()
         if laid.strided:
             strided.add((row, head_of(laid, "INNER") > 1))
         if head_of(laid, "INNER") > 1:
@@ -383,6 +399,7 @@ def test_the_cases_cover_the_engine(driver):
     columns = ("PLAIN", "FUSED", "FLAT")
     wanted = {(column, row) for column in columns for row in ("PLAIN", "FLAT")}
     assert in_strips == (wanted if driver == "strips" else set())
+    assert tall == ({("FLAT", "PLAIN"), ("FLAT", "FLAT")} if driver == "strips" else set())
 
 
 def test_the_cases_cover_the_loops_of_small_windows(driver):

@@ -93,18 +93,19 @@ def test_its_calls_reach_every_driver(rank, placed):
         laid = engine._prepared(op, x.strides, out.strides, x.dtype, out.dtype).laid
         found.append((laid.driver, laid.loop, laid.strided))
     small = [("pooled", loop, False) for loop in ("pooled", "direct", "wide_pooled", "wide_direct")]
-    many, gathered, bins = ("strips", "", False), ("tiles", "", True), ("bins", "", False)
-    assert found[:9] == [
-        ("planes", "", False), *small, many, ("wholes", "", False), gathered, bins
+    gathered, bins = ("tiles", "", True), ("bins", "", False)
+    many, tall = ("strips", "", False), ("van_herk", "", False)
+    assert found[:10] == [
+        ("planes", "", False), *small, many, tall, ("wholes", "", False), gathered, bins
     ]  # fmt: skip
     if placed:
         # Positions are not for "planes" and "wholes", nor for rows where they lie.
         small = [("pooled", f"{wide}ordered_pooled", False) for wide in ("", "wide_")]
-        assert found[10:] == [
-            small[0], small[0], small[1], small[1], many, ("tiles", "", False), gathered,
+        assert found[11:] == [
+            small[0], small[0], small[1], small[1], many, tall, ("tiles", "", False), gathered,
             ("pooled", "pooled", False), ("pooled", "wide_pooled", False), bins
         ]  # fmt: skip
-    assert len(found) == (20 if placed else 9)
+    assert len(found) == (22 if placed else 10)
 
 
 @pytest.mark.parametrize("name", npool.REDUCERS)
@@ -116,8 +117,8 @@ def test_every_reducer_and_dtype_can_be_asked_for(name):
         ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype for dtype in OPERATIONS[name].dtypes
     ]
     found = warming.steps(types, (1, 2), name, False)
-    assert len(found) == 9 * 2 * len(types)
-    assert len({step.label for step in found}) == 9 * len(types)
+    assert len(found) == 10 * 2 * len(types)
+    assert len({step.label for step in found}) == 10 * len(types)
 
 
 def test_reducers_of_ones_own_and_sequences_of_all_kinds():

@@ -220,6 +220,12 @@ def _bind(
                     more[part.__name__] = _bound_in(more, part, name and f"{which}-{name}")
             elif which == "scratch_rows":
                 more = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}
+            elif which == "suffixes":
+                rows = windows.suffix_rows(words)
+                more = {**space, "CHUNK": tables.CHUNK, "suffix_rows": rows}
+            elif which == "prefixes":
+                rows = windows.prefix_rows(words)
+                more = {**space, "CHUNK": tables.CHUNK, "prefix_rows": rows}
             elif which == "masked":
                 more = {**space, "masked_row": emit.masked_row(words)}
             elif which == "picks":

@@ -23,6 +23,7 @@ from npool.cpu import (
     strips,
     tables,
     tiles,
+    van_herk,
     wholes,
 )
 from npool.cpu.compiling import (
@@ -53,6 +54,11 @@ _STRIPS = (
     *_SHARED, strips.span_of, strips.fill_ends, strips.strip_gather, strips.strip_stream,
     strips.strip_store, strips.strip_place, strips.strip_task, strips.strips,
 )  # fmt: skip
+_VAN_HERK = (
+    folds.begin, folds.stopped, folds.swap, folds.shifted, folds.flat_fold, strips.span_of,
+    strips.fill_ends, strips.strip_stream, strips.strip_store, strips.strip_place,
+    van_herk.van_herk_task, van_herk.van_herk,
+)  # fmt: skip
 _POOLED = (
     folds.begin, folds.stopped, strips.span_of, strips.fill_ends, strips.strip_place,
     pooled.pooled_task, pooled.pooled,
@@ -61,6 +67,7 @@ _POOLED = (
 _DRIVERS = {
     "tiles": _TILES,
     "strips": _STRIPS,
+    "van_herk": _VAN_HERK,
     "pooled": _POOLED,
     "planes": (folds.begin, folds.stopped, folds.swap, planes.planes),
     "wholes": (folds.begin, folds.stopped, wholes.wholes),
@@ -85,6 +92,7 @@ _ROWS = ("source_rows", "scratch_rows", "fill", "store", "split")
 _LOOPS = {
     "tiles": _ROWS,
     "strips": _ROWS,
+    "van_herk": ("scratch_rows", "fill", "store", "split", "suffixes", "prefixes"),
     "planes": ("source_rows", "store", "masked"),
     "wholes": ("store", "whole"),
     "bins": ("source_rows", "scratch_rows", "store", "picks"),
@@ -106,6 +114,7 @@ def driver(name: str) -> Any:
         "call_split": lanes.split, "call_gather": lanes.gather, "call_pooled": lanes.pooled,
         "call_direct": lanes.direct, "call_masked": lanes.masked, "call_whole": lanes.whole,
         "call_picks": lanes.picks, "call_divided": lanes.divided,
+        "call_suffixes": lanes.suffixes, "call_prefixes": lanes.prefixes,
     }  # fmt: skip
     widths = (
         ("dim", "", tables.DIMS_WIDTH),

@@ -24,8 +24,10 @@ __all__ = [
     "interleave_row",
     "masked_row",
     "pick_row",
+    "prefix_rows",
     "repeat_row",
     "split_row",
+    "suffix_rows",
     "whole_row",
     "wide_sum",
 ]
@@ -90,6 +92,21 @@ def fold_row(words: Words, from_source: bool) -> Callable[..., None]:
     return fold
 
 
+def _lifted(
+    words: Words, src: int, offsets: int, cols: int, places: int, params: int, n: int
+) -> Callable[..., Any]:
+    """``element(k, i, shift, more)``: as `npool.cpu.windows` lifts and places an element."""
+    size, numbers = words.source.itemsize, _params(words, params)
+    column = Memory(cols, n if words.placed else 0, words.held[-1])
+
+    def element(k: int, i: int, shift: int = 0, more: int = 0) -> Any:
+        o = get(offsets, k) + shift + i
+        lifted = words.lift(Memory(src + o * size, 1, words.source)[0], numbers)
+        return (*lifted, get(places, k) + more + column[i]) if words.placed else lifted
+
+    return element
+
+
 def fold_taps(words: Words, most: int) -> Callable[..., None]:
     """As `npool.cpu.windows.fold_taps`."""
 
@@ -98,20 +115,55 @@ def fold_taps(words: Words, most: int) -> Callable[..., None]:
         cols: int, places: int, more: int, climb: int, far: int, asked: int, params: int,
         taps: int, n: int, m: int,
     ) -> None:  # fmt: skip
-        size, numbers = words.source.itemsize, _params(words, params)
-        column = Memory(cols, n if words.placed else 0, words.held[-1])
-
-        def element(k: int, r: int, i: int) -> Any:
-            o = get(offsets, k) + shift + r * stride + i
-            lifted = words.lift(Memory(src + o * size, 1, words.source)[0], numbers)
-            if not words.placed:
-                return lifted
-            return (*lifted, get(places, k) + more + r * climb + column[i])
-
+        element = _lifted(words, src, offsets, cols, places, params, n)
         for r in range(m):
             into = _Scratch(words, dst, cap, at + r * pitch)
+            here = (shift + r * stride, more + r * climb)
             for i in range(n):
-                into[i] = _tree(words, [element(k, r, i) for k in range(taps)])
+                into[i] = _tree(words, [element(k, i, *here) for k in range(taps)])
+
+    return fold
+
+
+def suffix_rows(words: Words) -> Callable[..., None]:
+    """As `npool.cpu.windows.suffix_rows`."""
+
+    def fold(
+        dst: int, cap: int, at: int, pitch: int, src: int, offsets: int, places: int, cols: int,
+        params: int, taps: int, n: int,
+    ) -> None:  # fmt: skip
+        element = _lifted(words, src, offsets, cols, places, params, n)
+        into = [_Scratch(words, dst, cap, at + k * pitch) for k in range(taps + 1)]
+        for i in range(n):
+            behind, folded = into[taps][i], None
+            for k in reversed(range(taps)):
+                value = element(k, i)
+                folded = value if folded is None else words.combine(value, folded)
+                into[k][i] = words.combine(folded, behind)
+
+    return fold
+
+
+def prefix_rows(words: Words) -> Callable[..., None]:
+    """As `npool.cpu.windows.prefix_rows`."""
+
+    def fold(
+        dst: int, cap: int, at: int, pitch: int, kept: int, run: int, suffix: int, src: int,
+        offsets: int, places: int, far: int, cols: int, params: int, taps: int, n: int,
+    ) -> None:  # fmt: skip
+        element = _lifted(words, src, offsets, cols, places, params, n)
+        running = _Scratch(words, kept, cap, run)
+        for i in range(n):
+            begun = so_far = running[i]
+            folded = None
+            for k in range(taps):
+                suffixes = _Scratch(words, kept, cap, suffix + k * pitch)
+                into = _Scratch(words, dst, cap, at + k * pitch)
+                into[i] = words.combine(suffixes[i], so_far)
+                value = element(k, i)
+                folded = value if folded is None else words.combine(folded, value)
+                so_far = words.combine(begun, folded)
+            running[i] = so_far
 
     return fold
 

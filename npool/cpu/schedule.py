@@ -33,6 +33,7 @@ from npool.cpu.tiling import (
     fit_planes,
     fit_strips,
     fit_tiles,
+    fit_van_herk,
     fit_wholes,
     is_direct,
     is_small,
@@ -162,7 +163,11 @@ def schedule(
     fused = prod(dim.kernel for dim in dims if dim.mode == FUSED)
     driver = "strips" if block else "tiles"
     loop, paired, direct = "", False, False
-    if block and not strided and is_small(dims, inner):
+    tall = bool(block and not strided) and fit_van_herk(dims, inner, width, idempotent)
+    if tall:
+        row_bytes = row.extent(row.tile, 0) * inner * width
+        driver, block = "van_herk", max(1, min(4, tiling.TALL_ROWS // row_bytes))
+    elif block and not strided and is_small(dims, inner):
         driver, loop = "pooled", "pooled"
         direct = as_stored and inner == row.out_stride == 1 and is_direct(dims, ways)
         if direct:
@@ -184,6 +189,8 @@ def schedule(
     capacity = scratch_size(dims, inner, segment)
     if block:
         height = dims[-2].extent(dims[-2].tile, 0) if dims[-2].mode == FLAT else block
+        if tall:
+            height = max(block, dims[-2].kernel + 2)
         if direct:
             row_length = PART // itemsize + row.span
         capacity = height * (row_length + spare) + (max(2, ways) + 1) * ROUND
@@ -195,7 +202,7 @@ def schedule(
     flat = any(dim.mode == FLAT and dim.kernel > 1 for dim in dims)
     head = np.zeros(len(HEAD), np.int64)
     buffers = 1
-    if passes or ways or fused * pieces > CHUNK:
+    if (passes or ways or fused * pieces > CHUNK) and not tall:
         buffers = 3 if flat and not idempotent else 2
     values = {
         "INNER": inner,
@@ -224,15 +231,19 @@ def schedule(
         "STREAM_BYTES": 0,
         "DIRECT": int(direct),
         "PAIRED": int(paired),
-        "PLACE_BYTES": min(8, width - first_bytes) if placed and driver == "pooled" else 8,
+        "PLACE_BYTES": min(8, width - first_bytes)
+        if placed and driver in ("pooled", "van_herk")
+        else 8,
     }
     if block and strided:
         values["LINE_BYTES"] = -(-line_bytes(dims, inner, block, itemsize) // 8) * 8
-    elif block and dims[-2].mode != FLAT:
+    elif tall or (block and dims[-2].mode != FLAT):
         if itemsize * prod(plan.shape) < PREFETCHED:
             pass
         elif direct:
             values["AHEAD"] = AHEAD_BYTES // itemsize
+        elif tall:
+            values["AHEAD"] = block
         elif column.stride <= column.span:
             fresh = min(column.stride, column.kernel) * (fused // column.kernel)
             values["AHEAD"] = max(1, AHEAD_BYTES // max(1, row_length * itemsize * fresh))

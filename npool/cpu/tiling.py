@@ -8,9 +8,8 @@ from pathlib import Path
 from npool.cpu.dimensions import FLAT, FUSED, PLAIN, ROWS, Dim
 
 __all__ = [
-    "CHUNK", "LARGEST_CACHE", "fit_planes", "fit_strips", "fit_tiles", "fit_wholes", "is_direct",
-    "is_small",
-    "line_bytes", "scratch_size",
+    "CHUNK", "LARGEST_CACHE", "fit_planes", "fit_strips", "fit_tiles", "fit_van_herk",
+    "fit_wholes", "is_direct", "is_small", "line_bytes", "scratch_size",
 ]  # fmt: skip
 
 #: Rows folded before a partial result is set apart.
@@ -21,6 +20,9 @@ SMALL_TILE, LARGE_TILE = 1 << 15, 1 << 18
 STRIP_BYTES, ROW_BYTES, TASK_BYTES = 1 << 11, 9 << 10, 1 << 18
 #: Planes of rows of at most so many elements are folded flat, as many as take so many bytes.
 PLANE_ROW, PLANE_BYTES = 64, 1 << 13
+#: Bytes of the rows that are folded along themselves together, and of all suffixes, where windows
+#: are tall; rows of results a task, at least; and taps of a sum, whose error grows with them.
+TALL_ROWS, TALL_BYTES, TALL_TILE, TALL_SUM = 1 << 13, 1 << 22, 256, 128
 #: Past this a tile shrinks even where its windows overlap more than they advance.
 HUGE_TILE = 1 << 22
 #: The most that a tile may take at all, in bytes.
@@ -89,6 +91,27 @@ def fit_wholes(dims: list[Dim]) -> bool:
         and (row.out - 1) * row.stride + row.kernel <= row.length
         and (row.out == 1 or row.out >= 8)
     )
+
+
+def fit_van_herk(dims: list[Dim], inner: int, width: int, idempotent: bool) -> bool:
+    """Tile `dims` for `npool.cpu.van_herk`, if it can serve them, tiled for strips before."""
+    row, column = dims[-1], dims[-2]
+    if (
+        column.mode != FLAT
+        or column.stride != 1
+        or column.dilation != 1
+        or column.kernel < 8
+        or (column.kernel > TALL_SUM and not idempotent)
+        or any(dim.mode == FUSED and dim.kernel > 1 for dim in dims[:-2])
+        or (column.kernel + 2) * row.extent(row.tile, 0) * inner * width > TALL_BYTES
+    ):
+        return False
+    while row.extent(row.tile, 0) * inner * width > TALL_ROWS // 2 and (
+        row.tile * row.stride > 4 * row.halo
+    ):
+        row.tile = -(-row.tile // 2)
+    column.tile = min(column.out, column.kernel * -(-TALL_TILE // column.kernel))
+    return True
 
 
 def is_small(dims: list[Dim], inner: int) -> bool:

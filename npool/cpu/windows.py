@@ -15,7 +15,7 @@ from npool.cpu.access import ask
 from npool.cpu.emit import Emitter, kind_of, word
 from npool.cpu.parts import Words
 
-__all__ = ["finish_taps", "fold_pair", "fold_taps"]
+__all__ = ["finish_taps", "fold_pair", "fold_taps", "prefix_rows", "suffix_rows"]
 
 _I64 = ir.IntType(64)
 
@@ -189,3 +189,73 @@ def finish_taps(words: Words, most: int) -> Any:
 
     names = "out positions to across lift src cap start step pitch offsets taps n m count params"
     return word(words, names, emit)
+
+
+def suffix_rows(words: Words) -> Any:
+    """``d[k] = fold(s[k], ..., s[taps - 1], d[taps])``, rows of one to four.
+
+    In the order of the rows, those of the source first: a sum of k rows is one of k / 4 sums.
+    """
+
+    def emit(
+        e: Emitter, dst: Any, cap: Any, at: Any, pitch: Any, src: Any, offsets: Any, places: Any,
+        cols: Any, params: Any, taps: Any, n: Any,
+    ) -> None:  # fmt: skip
+        numbers, none = e.params(params), _I64(0)
+
+        def rows(count: int) -> None:
+            into = _rows_of(e, dst, cap, at, pitch, count + 1)
+            element = _lifted(e, src, offsets, none, count, cols, places, none, numbers)
+
+            def body(i: Any) -> None:
+                behind, folded = e.take(into[count], i), None
+                for k in reversed(range(count)):
+                    value = element(k, i)
+                    folded = value if folded is None else e.combine(value, folded)
+                    e.put(into[k], i, e.combine(folded, behind))
+
+            e.loop(n, body)
+
+        e.choose(taps, rows)
+
+    return word(words, "dst cap at pitch src offsets places cols params taps n", emit)
+
+
+def prefix_rows(words: Words) -> Any:
+    """``d[k] = fold(suffix[k], run, s[0], ..., s[k - 1])``, and `run` with all `taps` of `s`."""
+
+    def emit(
+        e: Emitter, dst: Any, cap: Any, at: Any, pitch: Any, kept: Any, run: Any, suffix: Any,
+        src: Any, offsets: Any, places: Any, far: Any, cols: Any, params: Any, taps: Any, n: Any,
+    ) -> None:  # fmt: skip
+        numbers, none = e.params(params), _I64(0)
+
+        def rows(count: int) -> None:
+            into = _rows_of(e, dst, cap, at, pitch, count)
+            suffixes = _rows_of(e, kept, cap, suffix, pitch, count)
+            running = e.parts(kept, cap, run)
+            asked = e.b.select(e.b.icmp_signed("!=", far, none), _I64(-1), none)
+            _prefetched(e, src, offsets, far, count, asked, n)
+            element = _lifted(e, src, offsets, none, count, cols, places, none, numbers)
+
+            def body(i: Any) -> None:
+                begun = e.take(running, i)
+                so_far, folded = begun, None
+                for k in range(count):
+                    e.put(into[k], i, e.combine(e.take(suffixes[k], i), so_far))
+                    value = element(k, i)
+                    folded = value if folded is None else e.combine(folded, value)
+                    so_far = e.combine(begun, folded)
+                e.put(running, i, so_far)
+
+            e.loop(n, body)
+
+        e.choose(taps, rows)
+
+    names = "dst cap at pitch kept run suffix src offsets places far cols params taps n"
+    return word(words, names, emit)
+
+
+def _rows_of(e: Emitter, base: Any, cap: Any, at: Any, pitch: Any, count: int) -> list[Any]:
+    """Addresses of rows of scratch that lie `pitch` apart."""
+    return [e.parts(base, cap, e.b.add(at, e.b.mul(_I64(k), pitch))) for k in range(count)]

@@ -51,6 +51,12 @@ def checked_input(x: Any, name: str = "x") -> Array:
 
 def checked_shape(shape: Any, name: str = "shape") -> tuple[int, ...]:
     """`shape` as non-negative Python integers; `name` for messages."""
+    if type(shape) is tuple and len(shape) < 5:
+        for n in shape:
+            if type(n) is not int or not 0 <= n < 1 << 15:
+                break
+        else:  # the common case: at most 2**60 elements
+            return shape
     sizes = tuple(integer(n, name) for n in sequence(shape, name))
     if any(n < 0 for n in sizes):
         raise ValueError(f"{name}={shown(sizes)} has a negative length")

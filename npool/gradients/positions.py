@@ -12,7 +12,7 @@ from npool.bins import Targets, make_bins_plan
 from npool.dispatch import device_engine, on_device
 from npool.geometry import Padding, Sizes, Window, make_plan
 from npool.gradients.checks import check_indices, check_positions, checked_gradient, picked_axes
-from npool.layout import memory_order, readable
+from npool.layout import order_of, readable
 
 __all__ = [
     "adaptive_max_pool_backward", "fractional_max_pool_backward", "max_pool_backward",
@@ -339,7 +339,7 @@ def _added(
     """The gradients where `indices` say, added up, in the axes of an array of `shape`."""
     check_indices(indices, gradient.shape)
     dtype = gradient.dtype.newbyteorder("=")
-    order = memory_order(gradient.shape, gradient.strides)
+    order = order_of(gradient)
     results = arrays.results(gradient, shape, order, dtype, None, out)
     target = results.targets[0]
     if target is out:  # before anything of the caller's is written
@@ -368,7 +368,7 @@ def _taken(x: Array, indices: Any, axes: Any, name: str, out: Any) -> Any:
     check_indices(indices, getattr(indices, "shape", ()), name)
     _check_others(indices.shape, x.shape, picked, "indices", f"the shape of {name}")
     dtype = x.dtype.newbyteorder("=")
-    order = memory_order(x.shape, x.strides)
+    order = order_of(x)
     results = arrays.results(x, indices.shape, order, dtype, None, out)
     target = results.targets[0]
     if target is out:

@@ -14,7 +14,7 @@ from npool.dtypes import is_half
 from npool.geometry import Padding, Plan, Sizes, make_plan
 from npool.gradients.checks import checked_gradient
 from npool.gradients.transposed import spread
-from npool.layout import memory_order
+from npool.layout import order_of
 from npool.operation import checked_divisor
 from npool.reducers import lp
 
@@ -273,7 +273,7 @@ def lp_pool_backward(
 
 def _lp(gradient: Array, x: Array, norms: Array, p: float, plan: Plan, out: Any) -> Any:
     dtype = gradient.dtype.newbyteorder("=")
-    order = memory_order(gradient.shape, gradient.strides)
+    order = order_of(gradient)
     results = arrays.results(gradient, plan.shape, order, dtype, None, out)
     target = results.targets[0]
     if target.size:

@@ -14,7 +14,7 @@ from npool import arrays
 from npool.bins import Bins
 from npool.dtypes import accumulator_dtype, is_integer
 from npool.geometry import Plan, Window
-from npool.layout import empty_like_order, memory_order, readable
+from npool.layout import empty_like_order, order_of, readable
 from npool.operation import operation
 
 __all__ = ["spread"]
@@ -39,7 +39,7 @@ def spread(
     says, or by `divisor` where that is not 0; None and 0: by nothing.
     """
     dtype = result or gradient.dtype.newbyteorder("=")
-    order = memory_order(gradient.shape, gradient.strides)
+    order = order_of(gradient)
     results = arrays.results(gradient, plan.shape, order, dtype, None, out)
     target = results.targets[0]
     if target.size and not gradient.size:

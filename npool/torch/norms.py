@@ -15,13 +15,13 @@ from torch.autograd import forward_ad
 
 import npool
 from npool.torch.arguments import array_arguments, pooled_shape
-from npool.torch.library import Derivative, Saved, define
+from npool.torch.library import CALLS, Derivative, Saved, define
 from npool.torch.operators import WINDOWS
 from npool.torch.tensors import array_in, array_of, empty_for, empty_in, order_of, tensor_of
 
 __all__ = ["slope"]
 
-ops = torch.ops.npool
+ops = CALLS
 
 
 def slope(x: torch.Tensor, p: float, absolute: bool) -> torch.Tensor:

@@ -9,11 +9,12 @@ import torch
 import npool
 from npool.torch.arguments import adaptive
 from npool.torch.functional.forms import as_torch_lays, cast, on_arrays
+from npool.torch.library import CALLS
 from npool.torch.tensors import is_plain
 
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"]
 
-ops = torch.ops.npool
+ops = CALLS
 
 
 def adaptive_avg_pool1d(input: torch.Tensor, output_size: Any) -> torch.Tensor:

@@ -9,6 +9,7 @@ import torch
 import npool
 from npool.torch.arguments import adaptive
 from npool.torch.functional.forms import as_torch_lays, cast, on_arrays
+from npool.torch.library import CALLS
 from npool.torch.tensors import is_plain
 
 __all__ = [
@@ -20,7 +21,7 @@ __all__ = [
     "adaptive_max_pool3d_with_indices",
 ]
 
-ops = torch.ops.npool
+ops = CALLS
 
 
 def adaptive_max_pool1d(input: torch.Tensor, output_size: Any, return_indices: bool = False) -> Any:

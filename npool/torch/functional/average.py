@@ -10,6 +10,7 @@ import npool
 from npool.functional.arguments import Sizes
 from npool.torch.arguments import spatial
 from npool.torch.functional.forms import as_torch_lays, cast, on_arrays
+from npool.torch.library import CALLS
 from npool.torch.tensors import is_plain
 
 __all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d"]
@@ -192,7 +193,7 @@ def _avg(
     )  # fmt: skip
     dtype = input.dtype
     whole = not (dtype.is_floating_point or dtype.is_complex or dtype is torch.bool)
-    values = torch.ops.npool.avg_pool(
+    values = CALLS.avg_pool(
         input, *window, count_include_pad, divisor, dtype if whole else None, "trunc"
     )
     return as_torch_lays(values, input)

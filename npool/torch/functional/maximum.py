@@ -10,6 +10,7 @@ import npool
 from npool.functional.arguments import Sizes
 from npool.torch.arguments import spatial
 from npool.torch.functional.forms import as_torch_lays, cast, on_arrays
+from npool.torch.library import CALLS
 from npool.torch.tensors import is_plain
 
 __all__ = [
@@ -21,7 +22,7 @@ __all__ = [
     "max_pool3d_with_indices",
 ]
 
-ops = torch.ops.npool
+ops = CALLS
 
 
 def max_pool1d(

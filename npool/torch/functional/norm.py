@@ -11,11 +11,12 @@ import npool
 from npool.functional.arguments import Sizes
 from npool.torch.arguments import spatial
 from npool.torch.functional.forms import as_torch_lays, cast, on_arrays
+from npool.torch.library import CALLS
 from npool.torch.tensors import is_plain
 
 __all__ = ["lp_pool1d", "lp_pool2d", "lp_pool3d"]
 
-ops = torch.ops.npool
+ops = CALLS
 
 
 def lp_pool1d(

@@ -41,8 +41,7 @@ def total(dst, a, b, n):
 
 def again(dst, src, n):
     """Copy `n` results."""
-    for i in range(n):
-        result_at(dst + i * ITEM, 1)[0] = result_at(src + i * ITEM, 1)[0]
+    interleave_row(dst, 0, 1, src, 0, 0, 0, 0, 1, n)
 
 
 def spell(out, lift, src, pitch, table, taps, n, m):
@@ -101,9 +100,7 @@ def channels(out, src, table, n, c):
                     value = held(value + value_at(at + (t * c + q) * HELD, 1)[0])
                 result_at(to + q * ITEM, 1)[0] = encode(value)
         for i in range(1, get(table, 3 * k + 2)):
-            for q in range(c):
-                value = result_at(to + q * ITEM, 1)[0]
-                result_at(to + (i * c + q) * ITEM, 1)[0] = value
+            interleave_row(to, i * c, 1, to, 0, 0, 0, 0, 1, c)
         to += get(table, 3 * k + 2) * c * ITEM
 
 
@@ -184,9 +181,10 @@ def lay_rows(shared, work, dims, head, tables, depth, result, source, shares, su
         for i in range(first, row):
             o = work_of(work, i, START) + work_of(work, i, INDEX)
             to += o * dim(dims, i, RESULT) * item
-            if like == 0 and work_of(work, i, INDEX) > 0:
-                if entry(tables, dim(dims, i, COVER) + o, SAME) == 1:
-                    like = dim(dims, i, RESULT) * item
+            repeats = work_of(work, i, INDEX) > 0
+            repeats &= entry(tables, dim(dims, i, COVER) + o, SAME) == 1
+            if like == 0 and repeats:
+                like = dim(dims, i, RESULT) * item
         if like != 0:
             call_again(get(shared, AGAIN), to, to - like, dim(dims, row, LENGTH) * c)
         else:

@@ -13,6 +13,14 @@ told, and nothing is added for it. `npool.cpu.scattering` lays out the tables.
 # mypy: disable-error-code="name-defined,no-untyped-def"
 
 
+def summed(total, value):
+    return held(total + value)
+
+
+def stored(total, value):
+    return encode(decode(total) + value)
+
+
 def fours(base, values, places, unit, rise, low, size, i, n):
     """Add gradients from the `i`-th on, four at a time while all are inside; where that ends.
 
@@ -34,13 +42,13 @@ def fours(base, values, places, unit, rise, low, size, i, n):
         d = decode(gradient_at(on + 3 * GRADIENT, 1)[0])
         first = base + i * rise * HELD
         total = sum_at(first + p * unit * HELD, 1)
-        total[0] = held(total[0] + a)
+        total[0] = plus(total[0], a)
         total = sum_at(first + (q * unit + rise) * HELD, 1)
-        total[0] = held(total[0] + b)
+        total[0] = plus(total[0], b)
         total = sum_at(first + (s * unit + 2 * rise) * HELD, 1)
-        total[0] = held(total[0] + c)
+        total[0] = plus(total[0], c)
         total = sum_at(first + (t * unit + 3 * rise) * HELD, 1)
-        total[0] = held(total[0] + d)
+        total[0] = plus(total[0], d)
         i += 4
     return i
 
@@ -75,7 +83,7 @@ def add(
                 if unsigned(place - low) < unsigned(size):
                     value = decode(gradient_at(values + k * step * GRADIENT, 1)[0])
                     total = sum_at(base + (place * unit + k * rise) * HELD, 1)
-                    total[0] = held(total[0] + value)
+                    total[0] = plus(total[0], value)
                 elif place != -1 and (
                     unsigned(place) >= all_of_it
                     or unsigned(place - first - k * climb - r * ascent) >= within

@@ -73,19 +73,21 @@ def scatter_add(
     result: NDArray[Any],
     axes: tuple[int, ...],
     window: Window | None,
+    alone: bool = False,
 ) -> bool:
     """Write to each element of `result` the sum of the gradients whose position it has.
 
     Positions are flat in `axes` of `result`, -1 for none. `window` says of the first of `axes`
-    which elements each gradient's window holds; None: it may hold any. Where the answer is True,
-    some position was not in its window, and `result` is not to be used.
+    which elements each gradient's window holds; None: it may hold any. Where gradients are
+    `alone`, no two should have one position, and half types are not widened to be added. Where
+    the answer is True, some position was not in its window, and `result` is not to be used.
 
     The arrays must be readable in place, `result` writeable, aligned, in native byte order and
     apart from the others.
     """
     laid = _laid(
         gradients.shape, result.shape, axes, gradients.strides, indices.strides, result.strides,
-        gradients.dtype, indices.dtype, window,
+        gradients.dtype, indices.dtype, window, alone and is_half(gradients.dtype),
     )  # fmt: skip
     return _run("scatter", laid, gradients, indices, result)
 
@@ -144,12 +146,14 @@ def _laid(
     dtype: np.dtype[Any],
     index: np.dtype[Any],
     window: Window | None,
+    alone: bool,
 ) -> _Laid:
-    accumulator = accumulator_dtype("same", dtype)
+    kind = np.dtype(np.int16) if alone else dtype  # zeros of which are zeros of all
+    accumulator = accumulator_dtype("same", kind)
     g_bytes, i_bytes, held = dtype.itemsize, index.itemsize, accumulator.itemsize
-    code = loops(REDUCERS["sum"], dtype, accumulator, dtype, None, None)
+    code = loops(REDUCERS["sum"], kind, accumulator, kind, None, None)
     env = {
-        "ADD": _adder(dtype, index),
+        "ADD": _adder(dtype, index, alone),
         "FILL": code.compiled("fill"),
         "STORE": code.compiled("store"),
     }
@@ -308,11 +312,11 @@ def _space(name: str, **elements: np.dtype[Any]) -> dict[str, Any]:
 
 
 @memoised
-def _adder(dtype: np.dtype[Any], index: np.dtype[Any]) -> int:
+def _adder(dtype: np.dtype[Any], index: np.dtype[Any], alone: bool) -> int:
     """Address of the loop that adds gradients of `dtype` at positions of type `index`."""
     with lock:
-        name = f"{dtype.name}-{index.name}"
-        held = accumulator_dtype("same", dtype)
+        name = f"{dtype.name}-{index.name}{'-alone' * alone}"
+        held = storage(dtype) if alone else accumulator_dtype("same", dtype)
         space = _space(name, sum_at=held, gradient_at=storage(dtype), index_at=index)
         same = types.FunctionType(parts.same.__code__, {"__name__": lanes.__name__}, "same")
         same.__qualname__ = f"same-{name}"
@@ -324,6 +328,11 @@ def _adder(dtype: np.dtype[Any], index: np.dtype[Any]) -> int:
             "GRADIENT": dtype.itemsize,
             "INDEX": index.itemsize,
         }
+        if alone:
+            space["encode"] = instructions.ENCODERS[known]
+        plus = types.FunctionType((scatter.stored if alone else scatter.summed).__code__, space)
+        plus.__qualname__ = f"plus-{name}"
+        space["plus"] = instructions.jit(plus)
         fours = types.FunctionType(scatter.fours.__code__, space, "fours")
         fours.__qualname__ = f"fours-{name}"
         space["fours"] = instructions.jit(fours)

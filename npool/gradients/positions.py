@@ -91,7 +91,8 @@ def max_pool_backward(
     if type(grad_output) is not np.ndarray and on_device(grad_output):
         return device_engine().gathered("add", grad_output, plan, out, indices)
     gradient = checked_gradient(grad_output, plan.out_shape)
-    return _added(gradient, indices, plan.shape, plan.axes, plan.windows[0], out)
+    alone = all(window.stride >= window.extent for window in plan.windows)
+    return _added(gradient, indices, plan.shape, plan.axes, plan.windows[0], out, alone)
 
 
 def min_pool_backward(
@@ -335,6 +336,7 @@ def _added(
     axes: tuple[int, ...],
     window: Window | None,
     out: Any,
+    alone: bool = False,
 ) -> Any:
     """The gradients where `indices` say, added up, in the axes of an array of `shape`."""
     check_indices(indices, gradient.shape)
@@ -353,7 +355,7 @@ def _added(
         from npool.cpu.scattering import scatter_add
 
         source, places = readable(gradient), readable(indices)
-        if scatter_add(source, places, target, axes, window):
+        if scatter_add(source, places, target, axes, window, alone):
             check_positions(places, shape, axes)
             # Positions of windows other than these: any may be anywhere.
             if scatter_add(source, places, target, axes, None):

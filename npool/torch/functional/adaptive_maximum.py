@@ -8,7 +8,7 @@ import torch
 
 import npool
 from npool.torch.arguments import adaptive
-from npool.torch.functional.forms import as_torch_lays, cast, on_arrays
+from npool.torch.functional.forms import as_torch_lays, as_torch_reads, cast, on_arrays
 from npool.torch.library import CALLS
 from npool.torch.tensors import is_plain
 
@@ -267,6 +267,7 @@ def _max(n: int, input: torch.Tensor, output_size: Any, return_indices: bool) ->
         input = cast(input)
     if is_plain(input):
         return on_arrays(getattr(npool.functional, name), input, output_size, return_indices)
+    input = as_torch_reads(input)
     bins = adaptive(name, n, input, output_size, n + 1)
     if not return_indices:
         return as_torch_lays(ops.adaptive_max_pool(input, *bins), input)

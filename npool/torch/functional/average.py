@@ -9,7 +9,7 @@ import torch
 import npool
 from npool.functional.arguments import Sizes
 from npool.torch.arguments import spatial
-from npool.torch.functional.forms import as_torch_lays, cast, on_arrays
+from npool.torch.functional.forms import as_torch_lays, as_torch_reads, cast, on_arrays
 from npool.torch.library import CALLS
 from npool.torch.tensors import is_plain
 
@@ -187,6 +187,7 @@ def _avg(
             pool, input, kernel_size, stride, padding, ceil_mode, count_include_pad, *rest
         )
         return made
+    input = as_torch_reads(input)
     window = spatial(
         "avg_pool", n, input, kernel_size, stride, padding, ceil_mode=ceil_mode,
         divisor_override=divisor, whole_window=n == 3,

@@ -9,7 +9,7 @@ import torch
 import npool
 from npool.functional.arguments import Sizes
 from npool.torch.arguments import spatial
-from npool.torch.functional.forms import as_torch_lays, cast, on_arrays
+from npool.torch.functional.forms import as_torch_lays, as_torch_reads, cast, on_arrays
 from npool.torch.library import CALLS
 from npool.torch.tensors import is_plain
 
@@ -318,6 +318,7 @@ def _max(
         return on_arrays(
             pool, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
         )
+    input = as_torch_reads(input)
     window = spatial("max_pool", n, input, kernel_size, stride, padding, dilation, ceil_mode)
     if not return_indices:
         return as_torch_lays(ops.max_pool(input, *window), input)

@@ -80,7 +80,8 @@ def scatter_add(
     Positions are flat in `axes` of `result`, -1 for none. `window` says of the first of `axes`
     which elements each gradient's window holds; None: it may hold any. Where gradients are
     `alone`, no two should have one position, and half types are not widened to be added. Where
-    the answer is True, some position was not in its window, and `result` is not to be used.
+    the answer is True, some position was not in its window, or two were one after all, and
+    `result` is not to be used.
 
     The arrays must be readable in place, `result` writeable, aligned, in native byte order and
     apart from the others.
@@ -322,14 +323,14 @@ def _adder(dtype: np.dtype[Any], index: np.dtype[Any], alone: bool) -> int:
         same.__qualname__ = f"same-{name}"
         known = (dtype.name, "value")
         space |= {
-            "decode": instructions.DECODERS[known] if is_half(dtype) else instructions.jit(same),
+            "decode": instructions.DECODERS[known]
+            if is_half(dtype) and not alone
+            else instructions.jit(same),
             "held": instructions.caster(held),
             "HELD": held.itemsize,
             "GRADIENT": dtype.itemsize,
             "INDEX": index.itemsize,
         }
-        if alone:
-            space["encode"] = instructions.ENCODERS[known]
         plus = types.FunctionType((scatter.stored if alone else scatter.summed).__code__, space)
         plus.__qualname__ = f"plus-{name}"
         space["plus"] = instructions.jit(plus)

@@ -100,7 +100,7 @@ MAY_IMPORT = {
         why="what gradients mean; how they are computed is the engine's",
     ),
     "npool.warming": Room(
-        ("numpy", *VALUES, "npool.operation"), ("npool.cpu.compiling",),
+        ("numpy", *VALUES, "npool.operation", "npool.gradients"), ("npool.cpu.compiling",),
         why="tiny calls, and how many kernels they made",
     ),
     # The engine: the only room that knows numba.

@@ -11,7 +11,7 @@ from npool import arrays
 from npool.bins import Targets, make_bins_plan
 from npool.dispatch import device_engine, on_device
 from npool.geometry import Padding, Sizes, Window, make_plan
-from npool.gradients.checks import check_indices, check_positions, checked_gradient, picked_axes
+from npool.gradients.checks import check_positions, checked_gradient, picked_axes
 from npool.layout import order_of, readable
 
 __all__ = [
@@ -339,7 +339,7 @@ def _added(
     alone: bool = False,
 ) -> Any:
     """The gradients where `indices` say, added up, in the axes of an array of `shape`."""
-    check_indices(indices, gradient.shape)
+    arrays.check_indices(indices, gradient.shape, "grad_output")
     dtype = gradient.dtype.newbyteorder("=")
     order = order_of(gradient)
     results = arrays.results(gradient, shape, order, dtype, None, out)
@@ -367,7 +367,7 @@ def _added(
 def _taken(x: Array, indices: Any, axes: Any, name: str, out: Any) -> Any:
     """The elements of `x` at `indices`."""
     picked = picked_axes(x.shape, axes)
-    check_indices(indices, getattr(indices, "shape", ()), name)
+    arrays.check_indices(indices, getattr(indices, "shape", ()), name)
     _check_others(indices.shape, x.shape, picked, "indices", f"the shape of {name}")
     dtype = x.dtype.newbyteorder("=")
     order = order_of(x)

@@ -1,7 +1,7 @@
 """``python -m benchmarks``: the board. ``--check`` compares every answer with the oracle.
 
-``--training`` times forward and backward against torch instead (`benchmarks.training`). Whole models
-are timed by ``python -m benchmarks.models``.
+``--training`` times forward and backward against torch instead (`benchmarks.training`). Whole
+models are timed by ``python -m benchmarks.models``.
 """
 
 from __future__ import annotations

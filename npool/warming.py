@@ -16,7 +16,7 @@ from npool.operation import Operation, bins_operation, operation
 from npool.reducers import Reducer
 from npool.values import integer, is_sequence, shown
 
-__all__ = ["Step", "kernels", "steps", "warmup"]
+__all__ = ["Gradient", "Step", "kernels", "steps", "warmup"]
 
 #: Pooled axes that a trial call may have. Kernels know no rank, so more would find nothing new.
 MOST_RANKS = 8

@@ -57,6 +57,14 @@ def spell(out, lift, src, pitch, table, taps, n, m):
                 one = value_at(row + get(table, 2 * i) * HELD, 1)[0]
                 two = value_at(row + get(table, 2 * i + 1) * HELD, 1)[0]
                 result_at(to + i * ITEM, 1)[0] = encode(held(one + two))
+        elif taps == 4:
+            for i in range(n):
+                one = value_at(row + get(table, 4 * i) * HELD, 1)[0]
+                two = value_at(row + get(table, 4 * i + 1) * HELD, 1)[0]
+                three = value_at(row + get(table, 4 * i + 2) * HELD, 1)[0]
+                four = value_at(row + get(table, 4 * i + 3) * HELD, 1)[0]
+                value = held(held(held(one + two) + three) + four)
+                result_at(to + i * ITEM, 1)[0] = encode(value)
         else:
             for i in range(n):
                 value = held(value_at(row + get(table, taps * i) * HELD, 1)[0])

@@ -14,11 +14,14 @@ told, and nothing is added for it. `npool.cpu.scattering` lays out the tables.
 
 
 def summed(total, value, told):
+    """A sum and what is added to it."""
     return held(total + value)
 
 
 def stored(total, value, told):
-    # As they lie in memory. Where two meet after all, it is told.
+    """The same of values as they lie in memory, of which no two should meet: if they do, it is
+    told.
+    """
     if total != 0:
         put(told, 0, 1)
     return value

@@ -124,7 +124,8 @@ def is_eager(x: torch.Tensor) -> bool:
     return (
         not torch.compiler.is_compiling()
         and type(x) in _ORDINARY
-        and torch._C._dispatch_keys(x).raw_repr() in _PLAIN_KEYS
+        # Quantized ones are refused as arrays, in words.
+        and (torch._C._dispatch_keys(x).raw_repr() in _PLAIN_KEYS or x.is_quantized)
         and forward_ad._current_level < 0
         and not torch._C._len_torch_dispatch_stack()
         and torch._C._functorch.peek_interpreter_stack() is None

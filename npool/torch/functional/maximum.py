@@ -350,7 +350,7 @@ def _is_small(input: torch.Tensor, kernel_size: Any, stride: Any, dilation: Any)
 
     Without dilation every window holds an element, of which both say the same position.
     """
-    size = input.numel()
+    size: int = input.numel()
     if size >= FEW_SHORT or input.dtype not in _SAME_SUMS:
         return False
     if type(dilation) not in (int, tuple, list) or dilation not in _UNDILATED:
@@ -363,6 +363,6 @@ def _is_small(input: torch.Tensor, kernel_size: Any, stride: Any, dilation: Any)
             [value] * (input.ndim - 2) if isinstance(value, int) else value
             for value in (kernel_size, stride)
         )
-        return size * math.prod(kernels) < few * math.prod(strides or kernels)
+        return bool(size * math.prod(kernels) < few * math.prod(strides or kernels))
     except TypeError:
         return False

@@ -107,7 +107,7 @@ def main(
     """Time what is served, and show where that gains least; tiny calls, too."""
     torch.set_num_threads(threads)
     npool.set_num_threads(threads)
-    console = Console()
+    console = Console(width=120)
     found, left = [], 0
     for shape in SHAPES:
         for last in (False, True):
@@ -124,7 +124,7 @@ def main(
     found.sort()
     table = Table(title=f"Calls that accelerate() takes over, {threads} thread(s)")
     for heading in ("operator", "window", "shape", "memory", "torch us", "npool us", "faster by"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True)
     for ratio, name, words, shape, form, before, after in found[:least]:
         table.add_row(
             name, words, "x".join(map(str, shape)), form, f"{before * 1e6:.1f}",

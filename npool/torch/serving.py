@@ -64,11 +64,11 @@ WORTH = {
     "max": Worth(30_000, 250_000, 6, row=4),
     "max with positions": Worth(40_000, 10_000_000, 16, row=4),
     "avg": Worth(40_000, 700_000, 13, row=14),
-    "adaptive max": Worth(40_000, NEVER, 16, several=NEVER),
+    "adaptive max": Worth(300_000, NEVER, 16, several=NEVER),
     "adaptive avg": Worth(40_000, NEVER, 6, several=NEVER),
     "adaptive avg backward": Worth(NEVER, NEVER, 6, large=1 << 25),
     "max backward": Worth(NEVER, NEVER, 6, large=1 << 25),
-    "avg backward": Worth(80_000, 1_500_000, 6, large=1 << 25, row=28),
+    "avg backward": Worth(80_000, 6_000_000, 6, large=1 << 25, row=28),
 }
 
 #: The types in which torch adds as npool does; of its averages in 3-D the only ones.

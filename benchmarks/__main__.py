@@ -1,6 +1,7 @@
 """``python -m benchmarks``: the board. ``--check`` compares every answer with the oracle.
 
-Whole models are timed by ``python -m benchmarks.models``.
+``--training`` times forward and backward against torch instead (`benchmarks.training`). Whole
+models are timed by ``python -m benchmarks.models``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,15 @@ def _models_differ(console: Console) -> int:
     return len(faults)
 
 
+def _gradients_differ(console: Console) -> int:
+    """How many gradients differ from torch's; 0 without torch."""
+    if find_spec("torch") is None:
+        return 0
+    from benchmarks.training import faults
+
+    return faults(console)
+
+
 def main(
     rows: Annotated[str, typer.Option(help="Only workloads whose name contains this.")] = "",
     threads: Annotated[list[int] | None, typer.Option(help="Numbers of threads.")] = None,
@@ -40,11 +50,19 @@ def main(
     checking: Annotated[
         bool, typer.Option("--check", help="Small arrays, against the oracle; no times.")
     ] = False,
+    training: Annotated[
+        bool, typer.Option("--training", help="Forward and backward, against torch.")
+    ] = False,
     csv: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("bench.csv"),
     png: Annotated[Path, typer.Option(help="Where the plot goes.")] = Path("bench.png"),
 ) -> None:
     """Time npool and its peers on one table of workloads, interleaved; medians."""
     console = Console()
+    if training and not checking:
+        from benchmarks.training import report
+
+        report(console, rows, threads or [1], rounds, csv)
+        return
     chosen = [w for w in WORKLOADS if rows in w.name]
     if not chosen:
         raise typer.BadParameter(f"no workload's name contains {rows!r}")
@@ -59,7 +77,7 @@ def main(
                     console.print(f"{w.name}: {name} {fault}")
                     faults += name == "npool"
         console.print(f"{compared} answers compared with the oracle on {len(chosen)} workloads")
-        faults += _models_differ(console)
+        faults += _models_differ(console) + _gradients_differ(console)
         raise typer.Exit(1 if faults else 0)
     console.print(f"{machine()}; " + ", ".join(f"{p.name} {p.version}" for p in peers))
     measured: list[Row] = []

@@ -1,6 +1,6 @@
 """Gradients of npool and of torch, in turn, on one thread: ratios of the fastest of many rounds.
 
-Run as ``python benchmarks/gradients.py [rounds]``; each answer is compared first. Results are
+Run as ``python -m benchmarks.gradients [rounds]``; each answer is compared first. Results are
 allocated by both.
 """
 

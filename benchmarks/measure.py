@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.peers import Call, Peer
 from benchmarks.workloads import Workload
 
-__all__ = ["Row", "check", "measure", "wrong_answer"]
+__all__ = ["Row", "check", "measure", "timed", "wrong_answer"]
 
 Array = NDArray[Any]
 #: Relative tolerance of an answer, by itemsize of the result.
@@ -117,11 +117,11 @@ def measure(w: Workload, peers: list[Peer], threads: int, rounds: int, budget: f
     dropped: set[str] = set()
     spent: dict[str, float] = dict.fromkeys(calls, 0.0)
     for _ in range(rounds):
-        copies.append(_timed(lambda: np.copyto(target, source)))
+        copies.append(timed(lambda: np.copyto(target, source)))
         for name, call in calls.items():
             if name in dropped:
                 continue
-            times[name].append(_timed(call))
+            times[name].append(timed(call))
             spent[name] += times[name][-1]
             # A peer that takes long is not asked again: its median is of fewer rounds.
             far_behind = times[name][-1] > 20 * times["npool"][-1] and spent[name] > budget / 40
@@ -132,7 +132,7 @@ def measure(w: Workload, peers: list[Peer], threads: int, rounds: int, budget: f
     return row
 
 
-def _timed(call: Call) -> float:
+def timed(call: Call) -> float:
     """Seconds of one call; short calls are repeated to take half a millisecond."""
     began = time.perf_counter()
     call()

@@ -183,8 +183,9 @@ def _share(call: Callable[[], Any]) -> float:
 def measure(model: Model, last: bool, rounds: int) -> list[tuple[str, float, float, float]]:
     """``(what, seconds with torch alone, with npool, pooling's share before)``.
 
-    Both are timed by turns, so that a slow minute of the machine is shared, and the fastest of
-    each counts: most of a model is convolutions, whose times swing by more than pooling takes.
+    Both are timed by turns, the first in every other round, so that a slow minute of the machine
+    is shared, each after the same preparations; and the fastest of each counts: most of a model
+    is convolutions, whose times swing by more than pooling takes.
     """
     net, x = _made(model, model.shape, last)
     rows = []
@@ -192,14 +193,15 @@ def measure(model: Model, last: bool, rounds: int) -> list[tuple[str, float, flo
         net.train(what != "forward")
         share = _share(lambda call=call: call(net, x))
         times: tuple[list[float], list[float]] = ([], [])
-        for _ in range(rounds):
-            for accelerated in (False, True):
-                handle = accelerate() if accelerated else None
+        for turn in range(rounds):
+            for accelerated in ((False, True), (True, False))[turn % 2]:
+                handle = accelerate()
+                if not accelerated:
+                    handle.undo()
                 start = time.perf_counter()
                 call(net, x)
                 times[accelerated].append(time.perf_counter() - start)
-                if handle is not None:
-                    handle.undo()
+                handle.undo()
         rows.append((what, *map(min, times), share))
     return rows
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import npool
 from benchmarks.workloads import Workload
 
-__all__ = ["PEERS", "Peer", "installed"]
+__all__ = ["PEERS", "Peer", "installed", "torch_call", "torch_tensor"]
 
 Array = NDArray[Any]
 Call = Callable[[], Any]
@@ -51,10 +51,11 @@ def _planar(w: Workload) -> bool:
     return w.pooled == tuple(range(ndim - len(w.kernel), ndim))
 
 
-def _torch_call(w: Workload, tensor: Any) -> Call | None:
+def torch_call(w: Workload, tensor: Any, functions: Any = None) -> Call | None:
+    """A call of one of torch's functions, or of others under their names, on a tensor."""
     import torch
-    import torch.nn.functional as f
 
+    f = functions or torch.nn.functional
     rank = len(w.kernel)
     if rank > 3 or w.result or (w.indices and w.reduce != "max"):
         return None
@@ -81,7 +82,7 @@ def _torch_call(w: Workload, tensor: Any) -> Call | None:
     return None
 
 
-def _as_tensor(w: Workload, x: Array) -> Any:
+def _elements(w: Workload, x: Array) -> Any:
     import torch
 
     if w.dtype == "bfloat16":
@@ -89,11 +90,12 @@ def _as_tensor(w: Workload, x: Array) -> Any:
     return torch.from_numpy(x)
 
 
-def _torch(w: Workload, x: Array) -> Call | None:
+def torch_tensor(w: Workload, x: Array) -> Any:
+    """The array as a tensor over the same memory, of a form that torch pools, or None."""
     if any(s < 0 for s in x.strides):
         return None
     rank = len(w.kernel)
-    tensor = _as_tensor(w, x)
+    tensor = _elements(w, x)
     if not _planar(w):
         if w.pooled != tuple(range(1, 1 + rank)) or x.ndim != rank + 2:
             return None
@@ -102,7 +104,12 @@ def _torch(w: Workload, x: Array) -> Call | None:
         tensor = tensor[None]
     while tensor.dim() > rank + 2:
         tensor = tensor.flatten(0, 1)
-    return _torch_call(w, tensor)
+    return tensor
+
+
+def _torch(w: Workload, x: Array) -> Call | None:
+    tensor = torch_tensor(w, x)
+    return None if tensor is None else torch_call(w, tensor)
 
 
 def _torch_channels_last(w: Workload, x: Array) -> Call | None:
@@ -111,8 +118,8 @@ def _torch_channels_last(w: Workload, x: Array) -> Call | None:
 
     if len(w.kernel) != 2 or not _planar(w) or x.ndim != 4:
         return None
-    tensor = _as_tensor(w, x).contiguous(memory_format=torch.channels_last)
-    return _torch_call(w, tensor)
+    tensor = _elements(w, x).contiguous(memory_format=torch.channels_last)
+    return torch_call(w, tensor)
 
 
 def _torch_threads(n: int) -> None:

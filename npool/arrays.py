@@ -13,9 +13,10 @@ from npool.dtypes import check_dtype
 from npool.layout import empty_like_order
 from npool.values import integer, sequence, shown
 
-__all__ = ["Results", "check_flag", "checked_input", "checked_shape", "results"]
+__all__ = ["Results", "check_flag", "check_indices", "checked_input", "checked_shape", "results"]
 
 Array = NDArray[Any]
+_INDEX_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))
 
 
 def check_flag(name: str, value: Any) -> bool:
@@ -51,12 +52,34 @@ def checked_input(x: Any, name: str = "x") -> Array:
 
 def checked_shape(shape: Any, name: str = "shape") -> tuple[int, ...]:
     """`shape` as non-negative Python integers; `name` for messages."""
+    if type(shape) is tuple and len(shape) < 5:
+        for n in shape:
+            if type(n) is not int or not 0 <= n < 1 << 15:
+                break
+        else:  # the common case: at most 2**60 elements
+            return shape
     sizes = tuple(integer(n, name) for n in sequence(shape, name))
     if any(n < 0 for n in sizes):
         raise ValueError(f"{name}={shown(sizes)} has a negative length")
     if prod(sizes) > 2**62:
         raise ValueError(f"{name}={shown(sizes)} has more than 2**62 elements")
     return sizes
+
+
+def check_indices(indices: Any, shape: tuple[int, ...], of: str) -> None:
+    """Refuse positions of another type, or of another shape than `shape`, that of `of`."""
+    if not isinstance(indices, np.ndarray):
+        raise TypeError(f"indices must be a numpy.ndarray, got {type(indices).__name__}")
+    if indices.dtype.newbyteorder("=") not in _INDEX_DTYPES:
+        raise TypeError(
+            f"indices must be of type int64 or int32, got {indices.dtype}: give the positions that "
+            "npool.max_pool returns"
+        )
+    if indices.shape != shape:
+        raise ValueError(
+            f"indices must have the shape of {of}, {shape}, got {indices.shape}: give one position "
+            "for each element"
+        )
 
 
 class Results(NamedTuple):

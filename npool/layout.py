@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from npool.memory import empty
 
-__all__ = ["empty_like_order", "in_place", "memory_order", "readable"]
+__all__ = ["empty_like_order", "in_place", "memory_order", "order_of", "readable"]
 
 
 def readable(x: NDArray[Any]) -> NDArray[Any]:
@@ -24,12 +25,19 @@ def readable(x: NDArray[Any]) -> NDArray[Any]:
 
 def in_place(x: NDArray[Any]) -> bool:
     """Whether a kernel can read `x` where it lies: native elements, each at a whole place."""
-    dtype = x.dtype
-    if not dtype.isnative or not x.flags.aligned:
+    dtype, flags = x.dtype, x.flags
+    if not dtype.isnative or not flags.aligned:
         return False
+    if flags.c_contiguous:
+        return True
     return not any(
         stride % dtype.itemsize for n, stride in zip(x.shape, x.strides, strict=True) if n > 1
     )
+
+
+def order_of(x: NDArray[Any]) -> tuple[int, ...]:
+    """:func:`memory_order` of an array."""
+    return _kept_order(x.shape, x.strides)
 
 
 def memory_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
@@ -50,6 +58,9 @@ def memory_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int,
         if n == 1:
             order.insert(order.index(axis - 1) + 1 if axis else 0, axis)
     return tuple(order)
+
+
+_kept_order = lru_cache(maxsize=4096)(memory_order)
 
 
 def empty_like_order(

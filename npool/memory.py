@@ -21,7 +21,7 @@ __all__ = ["LARGE", "address", "empty"]
 
 #: Bytes of a line of the cache; of a result from which on it starts on one, and from which on
 #: its memory is used again; and of memory kept at most.
-LINE, LARGE, HUGE, KEPT = 64, 1 << 15, 1 << 20, 1 << 26
+LINE, LARGE, HUGE, KEPT = 64, 1 << 15, 1 << 20, 1 << 27
 
 # A block that nobody but this refers to is free: no finaliser tells, which Ctrl-C could hit.
 # Popping and appending are atomic, and a block is looked at only while it is in neither.

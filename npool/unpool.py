@@ -17,10 +17,9 @@ from npool.geometry import MAX_ELEMENTS, Sizes, check_lengths, each, frozen, pic
 from npool.layout import memory_order, readable
 from npool.values import shown
 
-__all__ = ["check_indices", "max_unpool", "place", "unpooled_shape"]
+__all__ = ["max_unpool", "place", "unpooled_shape"]
 
 Array = NDArray[Any]
-_INDEX_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))
 
 
 def unpooled_shape(
@@ -152,7 +151,7 @@ def max_unpool(
         )
         return away
     x = arrays.checked_input(x)
-    check_indices(indices, x.shape)
+    arrays.check_indices(indices, x.shape, "x")
     picked, shape = unpooled_shape(x.shape, kernel_size, stride, padding, output_size, axes)
     return place(x, indices, picked, shape, -1, out)
 
@@ -202,22 +201,6 @@ def _scatter() -> Any:
 
         _loaded = scatter
     return _loaded
-
-
-def check_indices(indices: Any, shape: tuple[int, ...]) -> None:
-    """Refuse positions of another type, or of another shape than `shape`."""
-    if not isinstance(indices, np.ndarray):
-        raise TypeError(f"indices must be a numpy.ndarray, got {type(indices).__name__}")
-    if indices.dtype.newbyteorder("=") not in _INDEX_DTYPES:
-        raise TypeError(
-            f"indices must be of type int64 or int32, got {indices.dtype}: give the positions that "
-            "npool.max_pool returns"
-        )
-    if indices.shape != shape:
-        raise ValueError(
-            f"indices must have the shape of x, {shape}, got {indices.shape}: give one position "
-            "for each element"
-        )
 
 
 def _check_inside(

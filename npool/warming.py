@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -11,11 +11,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from npool.arrays import check_flag
 from npool.dtypes import check_dtype, named_dtype
+from npool.gradients.trials import trials
 from npool.operation import Operation, bins_operation, operation
 from npool.reducers import Reducer
 from npool.values import integer, is_sequence, shown
 
-__all__ = ["Step", "kernels", "steps", "warmup"]
+__all__ = ["Gradient", "Step", "kernels", "steps", "warmup"]
 
 #: Pooled axes that a trial call may have. Kernels know no rank, so more would find nothing new.
 MOST_RANKS = 8
@@ -33,12 +34,24 @@ class Step(NamedTuple):
         self.operation.apply(self.x, None)
 
 
+class Gradient(NamedTuple):
+    """One tiny call of a gradient."""
+
+    label: str
+    call: Callable[[], Any]
+
+    def run(self) -> None:
+        """Make the kernels ready that such calls need."""
+        self.call()
+
+
 def warmup(
     dtypes: DTypeLike | Iterable[DTypeLike] = ("float32",),
     ranks: int | Iterable[int] = (1, 2, 3),
     *,
     reduce: str | Reducer | Iterable[str | Reducer] = ("max", "avg"),
     return_indices: bool = False,
+    gradients: bool = False,
 ) -> int:
     """Compile, or load from the disk cache, all that later calls need: none of them compiles.
 
@@ -56,6 +69,8 @@ def warmup(
         Names in ``npool.REDUCERS``, or reducers of your own.
     return_indices : bool
         Also for calls with ``return_indices=True``, of those reducers that have positions.
+    gradients : bool
+        Also for the gradients of those reductions that have them: max, min, avg, sum and lp.
 
     Returns
     -------
@@ -85,7 +100,7 @@ def warmup(
     >>> npool.warmup("float32", reduce="max")
     0
     """
-    planned = steps(dtypes, ranks, reduce, return_indices)
+    planned = steps(dtypes, ranks, reduce, return_indices, gradients)
     before, _ = kernels()
     for step in planned:
         step.run()
@@ -99,13 +114,17 @@ def kernels() -> tuple[int, int]:
     return compiling.kernels()
 
 
-def steps(dtypes: Any, ranks: Any, reduce: Any, return_indices: Any) -> list[Step]:
+def steps(
+    dtypes: Any, ranks: Any, reduce: Any, return_indices: Any, gradients: Any = False
+) -> list[Step | Gradient]:
     """The calls that :func:`warmup` makes of its arguments; what it refuses is refused here."""
     kinds = [_dtype(one) for one in _each(dtypes, "dtypes")]
     sizes = [_rank(one) for one in _each(ranks, "ranks")]
     reducers = _each(reduce, "reduce")
     placed = check_flag("return_indices", return_indices)
-    made, selecting = [], False
+    back = check_flag("gradients", gradients)
+    made: list[Step | Gradient] = []
+    selecting = False
     for reducer, kind in product(reducers, kinds):
         for rank in sizes:
             found = _trials(reducer, kind, rank, False)
@@ -114,6 +133,10 @@ def steps(dtypes: Any, ranks: Any, reduce: Any, return_indices: Any) -> list[Ste
                 found += _trials(reducer, kind, rank, True)
             selecting = selecting or selects
             made += found
+        if back:
+            name = reducer if isinstance(reducer, str) else reducer.name
+            label = f"gradient of {_words(reducer, kind, False)}"
+            made += [Gradient(f"{label}, {words}", call) for words, call in trials(name, kind)]
     if placed and not selecting:
         _trials(reducers[0], kinds[0], sizes[0], True)  # which refuses it, in words
     return made

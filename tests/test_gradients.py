@@ -407,3 +407,43 @@ def test_minima_and_bfloat16():
     assert got.astype(float).tolist() == [[0, 3, 3, 0], [0, 9, 6, 0]]
     got = npool.avg_pool_backward(gradient, x.shape, (2,), 1)
     assert got.astype(float).tolist() == [[0.5, 1.5, 2.5, 1.5], [2, 4.5, 5.5, 3]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes", "axes"),
+    [
+        ((2, 3, 31, 29), (4, 3), (2, 3)),  # rows by their runs, rows copied
+        ((2, 17, 9, 8), (4, 3), (2, 3)),  # channels last: a loop over channels
+        ((3, 2, 7, 7), (2, 3), (2, 3)),  # small planes: one row each
+        ((2, 5, 9), (20,), (2,)),  # more bins than elements
+        ((2, 18, 7, 5, 6), (3, 2, 4), (2, 3, 4)),
+        ((9, 4, 10), (4, 3), (0, 2)),  # an axis between that is not pooled
+        ((1, 1, 211, 203), (10, 9), (2, 3)),  # several tasks for one plane
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "complex64"])
+def test_bins_of_every_form(shape, sizes, axes, dtype):
+    rng = np.random.default_rng(3)
+    out = tuple(sizes[axes.index(i)] if i in axes else n for i, n in enumerate(shape))
+    values = rng.integers(-9, 9, out).astype(dtype)
+    wanted = oracle.sums_backward(values, shape, oracle.bin_taps(shape, sizes, axes), "count")
+    for layout in ("C", "channels_last", "transposed", "sliced"):
+        gradient = LAYOUTS[layout](values)
+        seen = []
+        for threads in (1, 2):
+            with npool.num_threads(threads):
+                got = npool.adaptive_avg_pool_backward(gradient, shape, sizes, axes=axes)
+            check_close(got, wanted, gradient, f"{layout} {threads}")
+            seen.append(got.tobytes())
+        assert seen[0] == seen[1]
+    into = np.full((*shape[:-1], 2 * shape[-1]), 7, dtype)
+    npool.adaptive_avg_pool_backward(values, shape, sizes, axes=axes, out=into[..., ::2])
+    check_close(into[..., ::2], wanted, values, "out")
+    assert (into[..., 1::2] == 7).all()
+
+
+def test_half_types_whose_positions_meet_after_all():
+    """Windows that lie apart, positions that do not: summed in float32 all the same."""
+    gradient = np.array([2048, 1, 1, 4], np.float16)
+    got = npool.max_pool_backward(gradient, np.array([3, 3, 3, 6]), (8,), (2,))
+    assert got.tolist() == [0, 0, 0, 2050, 0, 0, 4, 0]

@@ -95,11 +95,12 @@ MAY_IMPORT = {
     ),
     "npool.gradients": Room(
         ("numpy", *VALUES, "npool.operation", "npool.gradients"),
-        ("npool.cpu.spreading", "npool.cpu.spread_axes", "npool.cpu.scattering"),
+        ("npool.cpu.spreading", "npool.cpu.spread_axes", "npool.cpu.scattering",
+         "npool.cpu.expanding"),
         why="what gradients mean; how they are computed is the engine's",
     ),
     "npool.warming": Room(
-        ("numpy", *VALUES, "npool.operation"), ("npool.cpu.compiling",),
+        ("numpy", *VALUES, "npool.operation", "npool.gradients"), ("npool.cpu.compiling",),
         why="tiny calls, and how many kernels they made",
     ),
     # The engine: the only room that knows numba.
@@ -298,8 +299,7 @@ def test_the_walk_sees_every_way_of_importing(tmp_path, monkeypatch):
 
 #: The loops and the driver; what they are bound to is in binding, instructions and interpreted.
 TEMPLATES = ("lanes", "parts", "folds", "pooled", "strips", "fetch", "tiles", "planes", "wholes",
-             "van_herk",
-             "bins", "unpool", "spread", "scatter")  # fmt: skip
+             "van_herk", "bins", "unpool", "spread", "scatter", "expand")  # fmt: skip
 #: Addresses and positions are int64, run-time numbers float64, whatever the array holds.
 OF_THE_ENGINE = {"int64", "float64"}
 

@@ -444,3 +444,28 @@ def test_windows_in_the_padding_have_torchs_positions(differentiated):
         # Such a window has no element to give its gradient to.
         (gradient,) = torch.autograd.grad(got[0], x, torch.ones_like(got[0]))
         assert int(gradient.sum()) == int(torch.isfinite(want[0]).sum())
+
+
+def test_small_tensors_have_torchs_derivative(monkeypatch):
+    """Where Python takes longer than torch, torch does it: the same bits, and npool's errors."""
+    from npool.torch.functional import maximum
+
+    monkeypatch.setattr(maximum, "FEW_SHORT", 1 << 16)
+    x = torch.rand(1, 3, 32, 32, requires_grad=True)
+
+    def node(*args, **kwargs):
+        return type(F.max_pool2d(*args, **kwargs).grad_fn).__name__
+
+    assert node(x, 2).startswith("MaxPool2DWithIndicesBackward")
+    for args in ((x, 2, 2, 0, (2, 2)), (x.half(), 2), (x, 9, 1), (x.repeat(1, 9, 1, 1), 2)):
+        assert node(*args) == "npool_max_poolBackward", args[1:]
+    assert F.max_pool1d(x[0], 2).grad_fn is not None
+    long = torch.rand(1, 2, 20, 20, requires_grad=True).to(memory_format=torch.channels_last)
+    for args in ((x, 3, 2, 1), (x, (2, 3)), (long, 5, 1, 2)):
+        theirs, ours = torch.nn.functional.max_pool2d(*args), F.max_pool2d(*args)
+        grad = torch.rand_like(theirs)
+        assert torch.equal(theirs, ours)
+        one, other = (torch.autograd.grad(y, args[0], grad)[0] for y in (theirs, ours))
+        assert torch.equal(one, other)
+    with pytest.raises(npool.functional.ArgumentError, match="pad should be at most half"):
+        F.max_pool2d(x, 2, 1, 2)

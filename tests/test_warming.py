@@ -77,6 +77,50 @@ def test_without_it_those_calls_compile(tmp_path):
     assert not check_runs(code, NPOOL_CACHE_DIR=str(tmp_path)).rstrip().endswith(" 0)")
 
 
+GRADIENTS = """
+def gradients():
+    npool.set_num_threads(2)
+    for shape in ((1, 2, 40, 48), (64, 64, 7, 7), (3, 9, 60, 61), (2, 64, 100, 90)):
+        x = np.ones(shape, np.float32)
+        last = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+        for x in (x, np.asfortranarray(x), last):
+            for kernel, stride, padding in ((2, 2, 0), (3, 1, 1), (3, 2, 1), (7, 7, 0), (7, 1, 3)):
+                window = (kernel, kernel), stride, padding
+                y, i = npool.max_pool(x, *window, return_indices=True)
+                npool.max_pool_backward(y, i, x.shape, *window)
+                npool.take_pooled(x, i.astype(np.int32), axes=(2, 3))
+                npool.avg_pool_backward(y, x.shape, *window)
+                npool.avg_pool_backward(np.broadcast_to(y[:, :1], y.shape), x.shape, *window)
+                npool.sum_pool_backward(y, x.shape, *window)
+            for size in ((1, 1), (3, 2), (7, 5)):
+                y = npool.adaptive_avg_pool(x, size)
+                npool.adaptive_avg_pool_backward(y, x.shape, size)
+    big = np.ones((1, 4, 1024, 1024), np.float32)
+    npool.avg_pool_backward(npool.avg_pool(big, (2, 2)), big.shape, (2, 2))
+    big = big[..., :256]
+    npool.avg_pool_backward(npool.avg_pool(big, (31, 31), 2), big.shape, (31, 31), 2)
+
+npool.warmup("float32", reduce=("max", "avg", "sum"), return_indices=True, gradients=True)
+_, later = compiled(gradients)
+print(later)
+"""
+
+
+@pytest.mark.slow
+def test_gradients_compile_nothing_after_it(tmp_path):
+    assert check_runs(CALLS + GRADIENTS, NPOOL_CACHE_DIR=str(tmp_path)) == "0\n"
+
+
+def test_gradients_are_of_those_that_have_them():
+    def labels(reduce, dtype):
+        found = warming.steps(dtype, 1, reduce, False, True)
+        return [step.label for step in found if step.label.startswith("gradient")]
+
+    assert len(labels("max", "int8")) == 6
+    assert labels("avg", "int8") == labels("range", "float32") == labels("max", "bool") == []
+    assert labels("avg", "float16")[-1] == "gradient of avg of float16, bins"
+
+
 def test_without_a_compiler_there_is_nothing_to_make_ready():
     code = "import npool; print(npool.warmup(reduce='sum'))"
     assert check_runs(code, NUMBA_DISABLE_JIT="1") == "0\n"
@@ -149,6 +193,7 @@ def test_positions_are_for_those_that_have_them():
         ({"reduce": "maximum"}, ValueError, "'maximum' is not known: use one of max"),
         ({"reduce": ["max", 3]}, TypeError, "reduce must be a name or an npool.Reducer, got 3"),
         ({"reduce": ()}, ValueError, "reduce is empty"),
+        ({"gradients": "yes"}, TypeError, "gradients must be True or False"),
         ({"return_indices": 1}, TypeError, "return_indices must be True or False"),
         ({"reduce": ("avg", "sum"), "return_indices": True}, ValueError, "use 'max' or 'min'"),
     ],

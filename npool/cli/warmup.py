@@ -43,6 +43,9 @@ def warmup(
     indices: Annotated[
         bool, typer.Option("--indices", help="Also what finds max's and min's positions.")
     ] = False,
+    gradients: Annotated[
+        bool, typer.Option("--gradients", help="Also gradients, of those that have them.")
+    ] = False,
 ) -> None:
     """Compile all that pooling needs into the kernel cache, and say where it is.
 
@@ -51,7 +54,7 @@ def warmup(
     """
     types = [element_dtype(name, "--dtype") for name in _names(dtype, ("float32",), "--dtype")]
     reducers = [find_reducer(name, None) for name in _names(reduce, ("max", "avg"), "--reduce")]
-    planned = refuse_in_words(lambda: warming.steps(types, (1, 2, 3), reducers, indices))
+    planned = refuse_in_words(lambda: warming.steps(types, (1, 2, 3), reducers, indices, gradients))
     _check_cache()
     ready, compiled = warming.kernels()
     began = time.perf_counter()

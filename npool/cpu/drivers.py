@@ -153,6 +153,8 @@ def assembled(
         *parts_of, whole = templates
         for part in parts_of:
             function = types.FunctionType(part.__code__, space, part.__name__)
+            # The linker knows it by name: drivers have functions of one name that do other things.
+            function.__qualname__ = f"{part.__name__}-{whole.__name__}"
             space[part.__name__] = instructions.jit(function)
         dispatcher = instructions.jit(
             types.FunctionType(whole.__code__, space, whole.__name__), entry=True

@@ -124,7 +124,7 @@ def quick(operation: Operation, x: NDArray[Any]) -> Callable[[NDArray[Any]], Any
     that cannot be read where it lies. A call of (1, 3, 32, 32) takes 3 us so, and 9 through `fold`.
     """
     plan, types = operation.plan, operation.types
-    if bounds.CHECKED or operation.index is not None or not in_place(x):
+    if bounds.CHECKED or not in_place(x):
         return None
     if types.result.kind == "c" and x.dtype.kind != "c":
         return None
@@ -136,7 +136,7 @@ def quick(operation: Operation, x: NDArray[Any]) -> Callable[[NDArray[Any]], Any
     tasks, needed, shared = laid.tasks, laid.scratch, address(env)
     if patient or tasks * laid.task_work >= SERIAL_WORK:
         return None
-    shape, dtype, order = plan.out_shape, types.result, operation.order
+    shape, dtype, order, index = plan.out_shape, types.result, operation.order, operation.index
     plain = out.flags.c_contiguous and out.nbytes < LARGE
     align = x.dtype.alignment
 
@@ -146,8 +146,12 @@ def quick(operation: Operation, x: NDArray[Any]) -> Callable[[NDArray[Any]], Any
             return None
         out = np.empty(shape, dtype) if plain else empty_like_order(shape, order, dtype)
         _held, at = _scratch(needed)
-        run(shared, source, address(out), 0, at, 0, tasks)
-        return out
+        if index is None:
+            run(shared, source, address(out), 0, at, 0, tasks)
+            return out
+        places = empty_like_order(shape, order, index)
+        run(shared, source, address(out), address(places), at, 0, tasks)
+        return out, places
 
     # What its addresses lead to lives as long as it does, whatever the cache forgets.
     call.held = held  # type: ignore[attr-defined]

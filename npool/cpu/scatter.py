@@ -13,7 +13,21 @@ told, and nothing is added for it. `npool.cpu.scattering` lays out the tables.
 # mypy: disable-error-code="name-defined,no-untyped-def"
 
 
-def fours(base, values, places, unit, rise, low, size, i, n):
+def summed(total, value, told):
+    """A sum and what is added to it."""
+    return held(total + value)
+
+
+def stored(total, value, told):
+    """The same of values as they lie in memory, of which no two should meet: if they do, it is
+    told.
+    """
+    if total != 0:
+        put(told, 0, 1)
+    return value
+
+
+def fours(base, values, places, unit, rise, low, size, i, n, told):
     """Add gradients from the `i`-th on, four at a time while all are inside; where that ends.
 
     One by one they take half as long again.
@@ -34,13 +48,13 @@ def fours(base, values, places, unit, rise, low, size, i, n):
         d = decode(gradient_at(on + 3 * GRADIENT, 1)[0])
         first = base + i * rise * HELD
         total = sum_at(first + p * unit * HELD, 1)
-        total[0] = held(total[0] + a)
+        total[0] = plus(total[0], a, told)
         total = sum_at(first + (q * unit + rise) * HELD, 1)
-        total[0] = held(total[0] + b)
+        total[0] = plus(total[0], b, told)
         total = sum_at(first + (s * unit + 2 * rise) * HELD, 1)
-        total[0] = held(total[0] + c)
+        total[0] = plus(total[0], c, told)
         total = sum_at(first + (t * unit + 3 * rise) * HELD, 1)
-        total[0] = held(total[0] + d)
+        total[0] = plus(total[0], d, told)
         i += 4
     return i
 
@@ -66,7 +80,7 @@ def add(
         i = 0
         while i < n:
             if together:
-                i = fours(base, values, places, unit, rise, low, size, i, n)
+                i = fours(base, values, places, unit, rise, low, size, i, n, told)
             following = n
             if together:
                 following = min(n, i + 4)
@@ -75,7 +89,7 @@ def add(
                 if unsigned(place - low) < unsigned(size):
                     value = decode(gradient_at(values + k * step * GRADIENT, 1)[0])
                     total = sum_at(base + (place * unit + k * rise) * HELD, 1)
-                    total[0] = held(total[0] + value)
+                    total[0] = plus(total[0], value, told)
                 elif place != -1 and (
                     unsigned(place) >= all_of_it
                     or unsigned(place - first - k * climb - r * ascent) >= within

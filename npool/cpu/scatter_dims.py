@@ -77,8 +77,17 @@ def dims_of(
 
 
 def row_last(found: list[tuple[int, Dim]]) -> None:
-    """Where the last axis is short, let the longest be the row."""
-    if found and found[-1][1].length < FEW:
+    """Where the last axis is short, with those that it lies together with, let the longest be
+    the row.
+    """
+    reach = 1
+    for i in reversed(range(len(found))):
+        dim, last = found[i][1], found[-1][1]
+        apart = dim.stride != last.stride * reach or dim.index_stride != last.index_stride * reach
+        if dim.pooled != last.pooled or apart:
+            break
+        reach *= dim.length
+    if found and reach < FEW:
         longest = max(range(len(found)), key=lambda i: (found[i][1].length, i))
         found.append(found.pop(longest))
 

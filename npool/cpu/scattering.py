@@ -64,8 +64,7 @@ class _Laid:
     work: int
     scratch: int
     first: int
-    room: int
-    unit: int
+    env: NDArray[np.int64]
 
 
 def scatter_add(
@@ -74,29 +73,24 @@ def scatter_add(
     result: NDArray[Any],
     axes: tuple[int, ...],
     window: Window | None,
+    alone: bool = False,
 ) -> bool:
     """Write to each element of `result` the sum of the gradients whose position it has.
 
     Positions are flat in `axes` of `result`, -1 for none. `window` says of the first of `axes`
-    which elements each gradient's window holds; None: it may hold any. Where the answer is True,
-    some position was not in its window, and `result` is not to be used.
+    which elements each gradient's window holds; None: it may hold any. Where gradients are
+    `alone`, no two should have one position, and half types are not widened to be added. Where
+    the answer is True, some position was not in its window, or two were one after all, and
+    `result` is not to be used.
 
     The arrays must be readable in place, `result` writeable, aligned, in native byte order and
     apart from the others.
     """
-    dtype = gradients.dtype
-    accumulator = accumulator_dtype("same", dtype)
     laid = _laid(
         gradients.shape, result.shape, axes, gradients.strides, indices.strides, result.strides,
-        dtype.itemsize, indices.dtype.itemsize, accumulator.itemsize, window,
+        gradients.dtype, indices.dtype, window, alone and is_half(gradients.dtype),
     )  # fmt: skip
-    code = loops(REDUCERS["sum"], dtype, accumulator, dtype, None, None)
-    env = {
-        "ADD": _adder(dtype, indices.dtype),
-        "FILL": code.compiled("fill"),
-        "STORE": code.compiled("store"),
-    }
-    return _run("scatter", laid, env, gradients, indices, result)
+    return _run("scatter", laid, gradients, indices, result)
 
 
 def gather(
@@ -106,30 +100,24 @@ def gather(
 
     As `scatter_add`, from the other end: True where some position is not in `source`.
     """
-    size = source.itemsize
     laid = _taken(
-        result.shape, source.shape, axes, result.strides, indices.strides, source.strides, size,
-        indices.dtype.itemsize,
+        result.shape, source.shape, axes, result.strides, indices.strides, source.strides,
+        source.itemsize, indices.dtype,
     )  # fmt: skip
-    return _run("gather", laid, {"TAKE": _taker(size, indices.dtype)}, source, indices, result)
+    return _run("gather", laid, source, indices, result)
+
+
+#: Of loops that read none.
+_PARAMS = np.zeros(1)
+_TOLD = 8 * len(_ENV)
 
 
 def _run(
-    name: str,
-    laid: _Laid,
-    code: dict[str, int],
-    gradients: NDArray[Any],
-    indices: NDArray[Any],
-    result: NDArray[Any],
+    name: str, laid: _Laid, gradients: NDArray[Any], indices: NDArray[Any], result: NDArray[Any]
 ) -> bool:
-    told, params = np.zeros(1, np.int64), np.zeros(1)
-    env = np.zeros(len(_ENV), np.int64)
-    given = {
-        "GRADIENTS": address(gradients), "INDICES": address(indices), "RESULT": address(result),
-        "TOLD": address(told), "PARAMS": address(params), **code,
-    }  # fmt: skip
-    for key, value in given.items():
-        env[_CONSTANTS[key]] = value
+    # Behind what is read lies what is told.
+    env = laid.env.copy()
+    env[:4] = address(gradients), address(indices), address(result), address(env) + _TOLD
 
     def memory(at: int) -> dict[str, tuple[int, int]]:
         return {
@@ -145,7 +133,7 @@ def _run(
         driver(shared, *laid.tables, at, first, last)
 
     launch(run, env, _CONSTANTS["STOP"], laid.tasks, laid.work, laid.scratch, memory)
-    return bool(told[0])
+    return bool(env[-1])
 
 
 @lru_cache(maxsize=1024)
@@ -156,11 +144,20 @@ def _laid(
     g_strides: tuple[int, ...],
     i_strides: tuple[int, ...],
     r_strides: tuple[int, ...],
-    g_bytes: int,
-    i_bytes: int,
-    held: int,
+    dtype: np.dtype[Any],
+    index: np.dtype[Any],
     window: Window | None,
+    alone: bool,
 ) -> _Laid:
+    kind = np.dtype(np.int16) if alone else dtype  # zeros of which are zeros of all
+    accumulator = accumulator_dtype("same", kind)
+    g_bytes, i_bytes, held = dtype.itemsize, index.itemsize, accumulator.itemsize
+    code = loops(REDUCERS["sum"], kind, accumulator, kind, None, None)
+    env = {
+        "ADD": _adder(dtype, index, alone),
+        "FILL": code.compiled("fill"),
+        "STORE": code.compiled("store"),
+    }
     sizes = [r_shape[axis] for axis in axes]
     weights = [prod(sizes[i + 1 :]) for i in range(len(sizes))]
     away = [r_strides[axis] // g_bytes for axis in axes]
@@ -222,8 +219,8 @@ def _laid(
         "WINDOWS": window.out, "WEIGHT": weights[0],
     }  # fmt: skip
     return _tables(
-        dims, lines, 0 if direct else room, CUT=at, DIRECT=int(direct), GROUP=group, PLANE=plane,
-        UNIT=unit, HELD_BYTES=held, GRADIENT_BYTES=g_bytes, INDEX_BYTES=i_bytes,
+        dims, lines, 0 if direct else room, env, CUT=at, DIRECT=int(direct), GROUP=group,
+        PLANE=plane, UNIT=unit, HELD_BYTES=held, GRADIENT_BYTES=g_bytes, INDEX_BYTES=i_bytes,
         RESULT_BYTES=g_bytes, FOURS=fours, **reach,
     )  # fmt: skip
 
@@ -237,8 +234,9 @@ def _taken(
     i_strides: tuple[int, ...],
     s_strides: tuple[int, ...],
     size: int,
-    i_bytes: int,
+    index: np.dtype[Any],
 ) -> _Laid:
+    i_bytes = index.itemsize
     found = dims_of(shape, axes, r_strides, i_strides, s_strides, size, i_bytes, size)
     row_last(found)
     dims = merged(found, -1)
@@ -249,12 +247,14 @@ def _taken(
         dim.tile = -(-dim.tile // 2)
     reach = [s_shape[axis] for axis in axes], [s_strides[axis] // size for axis in axes]
     return _tables(
-        dims, [], 0, CUT=-1, PLANE=prod(reach[0]),
+        dims, [], 0, {"TAKE": _taker(size, index)}, CUT=-1, PLANE=prod(reach[0]),
         UNIT=flat_unit(*reach) or 0, INDEX_BYTES=i_bytes, RESULT_BYTES=size,
     )  # fmt: skip
 
 
-def _tables(dims: list[Dim], lines: list[Line], room: int, **values: int) -> _Laid:
+def _tables(
+    dims: list[Dim], lines: list[Line], room: int, code: dict[str, int], **values: int
+) -> _Laid:
     table = np.array(
         [
             (d.length, d.tile, -(-d.length // d.tile), d.stride, d.index_stride, d.rise, d.far,
@@ -269,13 +269,15 @@ def _tables(dims: list[Dim], lines: list[Line], room: int, **values: int) -> _La
     head = np.zeros(len(_HEAD), np.int64)
     for name, value in values.items():
         head[_HEAD.index(name)] = value
+    known = {"PARAMS": address(_PARAMS), **code}
     outputs = prod(d.length for d in dims)
     tasks = prod(int(grid) for grid in table[:, 2])
     return _Laid(
         (table, head, line_table),
         (address(table), address(head), address(line_table)),
         tasks, max(1, 2 * outputs // tasks) + values["PLANE"] // 4,
-        first + 64 + room * values.get("HELD_BYTES", 0), first, room, values["UNIT"],
+        first + 64 + room * values.get("HELD_BYTES", 0), first,
+        np.array([known.get(name, 0) for name in (*_ENV, "")], np.int64),
     )  # fmt: skip
 
 
@@ -311,22 +313,27 @@ def _space(name: str, **elements: np.dtype[Any]) -> dict[str, Any]:
 
 
 @memoised
-def _adder(dtype: np.dtype[Any], index: np.dtype[Any]) -> int:
+def _adder(dtype: np.dtype[Any], index: np.dtype[Any], alone: bool) -> int:
     """Address of the loop that adds gradients of `dtype` at positions of type `index`."""
     with lock:
-        name = f"{dtype.name}-{index.name}"
-        held = accumulator_dtype("same", dtype)
+        name = f"{dtype.name}-{index.name}{'-alone' * alone}"
+        held = storage(dtype) if alone else accumulator_dtype("same", dtype)
         space = _space(name, sum_at=held, gradient_at=storage(dtype), index_at=index)
         same = types.FunctionType(parts.same.__code__, {"__name__": lanes.__name__}, "same")
         same.__qualname__ = f"same-{name}"
         known = (dtype.name, "value")
         space |= {
-            "decode": instructions.DECODERS[known] if is_half(dtype) else instructions.jit(same),
+            "decode": instructions.DECODERS[known]
+            if is_half(dtype) and not alone
+            else instructions.jit(same),
             "held": instructions.caster(held),
             "HELD": held.itemsize,
             "GRADIENT": dtype.itemsize,
             "INDEX": index.itemsize,
         }
+        plus = types.FunctionType((scatter.stored if alone else scatter.summed).__code__, space)
+        plus.__qualname__ = f"plus-{name}"
+        space["plus"] = instructions.jit(plus)
         fours = types.FunctionType(scatter.fours.__code__, space, "fours")
         fours.__qualname__ = f"fours-{name}"
         space["fours"] = instructions.jit(fours)

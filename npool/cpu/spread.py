@@ -34,20 +34,6 @@ def repeat(dst, at, pitch, step, src, o, stride, times, n, m):
         repeat_row(dst, at + r * pitch, step, src, o + r * stride, times, n)
 
 
-def cover(dst, src, stride, pitch, table, n, m):
-    """Sum for each of `n` elements a run of gradients, as a table says, in `m` such rows."""
-    for r in range(m):
-        row = src + r * stride * HELD
-        for i in range(n):
-            # A phase's shift is minus its last gradient, since there is but one period.
-            taps = get(table, 4 * i + 1)
-            at = row - (get(table, 4 * i) + taps - 1) * HELD
-            total = held(value_at(at, 1)[0])
-            for t in range(1, taps):
-                total = held(total + value_at(at + t * HELD, 1)[0])
-            value_at(dst + (r * pitch + i) * HELD, 1)[0] = total
-
-
 def product(work, first, last, column):
     """The product of a column of `work` over the dimensions from `first` up to `last`."""
     size = 1
@@ -66,7 +52,7 @@ def locate(work, dims, depth, task):
         first = start + dim(dims, i, BEFORE)
         step = dim(dims, i, STEP)
         low = first // step - dim(dims, i, BACK)
-        count = (first + size - 1) // step + 1 + dim(dims, i, AHEAD) - low
+        count = (first + size - 1) // step + 1 - low
         set_work(work, i, START, start)
         set_work(work, i, SIZE, size)
         set_work(work, i, LOW, low)
@@ -217,12 +203,6 @@ def spread_row(shared, work, dims, head, phases, i, depth, dst, src, cap, sums):
     m = first // step
     n = extent - dim(dims, i, BACK)
     base, pitch = src, extent
-    if dim(dims, i, AHEAD) > 0:
-        size = work_of(work, i, SIZE)
-        table = phases + dim(dims, i, PHASES) * PHASE_BYTES
-        call_cover(get(shared, COVER), dst, src, extent, size, table, size, outer)
-        set_work(work, i, EXTENT, size)
-        return
     if get(head, SUMMED) == 1:
         base, pitch = sums, n
         for p in range(step):

@@ -23,8 +23,7 @@ class Axis:
     """One axis of a result: which windows its elements lie in, and where it is in memory.
 
     Window `o` holds the elements ``o * stride - before + j * dilation`` for ``j`` below
-    `kernel`. `runs` are the divisors as ``(stop, count)``, of windows. Where windows differ in
-    length, `cover` says of each element which is the first that it lies in, and how many are.
+    `kernel`. `runs` are the divisors as ``(stop, count)``, of windows.
     """
 
     length: int
@@ -34,7 +33,6 @@ class Axis:
     dilation: int = 1
     before: int = 0
     runs: tuple[tuple[int, int], ...] = ()
-    cover: tuple[tuple[int, int], ...] = ()
     in_stride: int = 0
     out_stride: int = 0
 
@@ -49,8 +47,6 @@ class Axis:
 
     def phases(self) -> list[tuple[int, int]]:
         """``(shift, taps)`` for each element modulo the stride (`npool.cpu.spread`)."""
-        if self.cover:
-            return [(1 - first - count, count) for first, count in self.cover]
         s, d, found = self.stride, self.dilation, []
         common = gcd(s, d)
         period = s // common
@@ -74,8 +70,7 @@ def joined(dims: list[Axis]) -> list[Axis]:
         if last is not None and not last.pooled and not last.runs:
             # Windows side by side that fill the axis: more of them.
             fill = (
-                not dim.cover
-                and dim.before == 0
+                dim.before == 0
                 and dim.length == dim.out * dim.stride
                 and dim.dilation * (dim.kernel - 1) < dim.stride
                 and len(dim.runs) <= 1
@@ -96,7 +91,7 @@ def joined(dims: list[Axis]) -> list[Axis]:
         merged.append(dim)
     if merged:
         row = merged[-1]
-        if row.pooled and row.stride > min(NEAR, row.length) and not row.cover:
+        if row.pooled and row.stride > min(NEAR, row.length):
             merged.append(Axis(1, 1, in_stride=1, out_stride=1))
     while len(merged) < 2:
         merged.insert(0, Axis(1, 1))
@@ -153,8 +148,6 @@ def classes_of(phases: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _extent(dim: Axis, back: int, tile: int) -> int:
     """The most windows that a tile needs."""
-    if dim.cover:
-        return dim.out
     return min((tile + dim.stride - 2) // dim.stride + 1, tile) + back
 
 
@@ -167,7 +160,7 @@ def tiled(dims: list[Axis], backs: list[int], room: int) -> list[int]:
             half = -(-tiles[i] // 2)
             if half > dim.stride:
                 half = -(-half // dim.stride) * dim.stride
-            if half < tiles[i] and not dim.cover:
+            if half < tiles[i]:
                 cost = backs[i] * dim.stride / half
                 if i == len(dims) - 1 and half < SHORT_ROW:
                     cost += SHORT_ROW / half
@@ -184,9 +177,8 @@ def capacity(dims: list[Axis], backs: list[int], tiles: list[int], classes: int)
     sizes = [_extent(*one) for one in zip(dims, backs, tiles, strict=True)]
     most = prod(sizes)
     row = dims[-1]
-    periods = 1 if row.cover else sizes[-1] - backs[-1]
-    if not row.cover:
-        most = max(most, prod(sizes[:-1]) * periods * classes)
+    periods = sizes[-1] - backs[-1]
+    most = max(most, prod(sizes[:-1]) * periods * classes)
     for i in range(len(dims) - 1, -1, -1):
         sizes[i] = max(tiles[i], periods * row.stride) if i == len(dims) - 1 else tiles[i]
         most = max(most, prod(sizes))

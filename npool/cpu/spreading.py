@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from npool.cpu import bounds, lanes, spread, tiling
 from npool.cpu.binding import loops
-from npool.cpu.compiling import access, address_of, compiled, copies, instructions, lock
-from npool.cpu.drivers import assembled, element, gatherer
+from npool.cpu.compiling import address_of, compiled, copies, lock
+from npool.cpu.drivers import assembled, gatherer
 from npool.cpu.engine import launch
 from npool.cpu.spread_axes import (
     Axis,
@@ -40,7 +40,7 @@ ROOM = 1 << 18
 FEW = 4
 
 _COLUMNS = (
-    "LENGTH", "OUT", "STEP", "BEFORE", "BACK", "AHEAD", "GAP", "IN_STRIDE", "OUT_STRIDE", "TILE",
+    "LENGTH", "OUT", "STEP", "BEFORE", "BACK", "GAP", "IN_STRIDE", "OUT_STRIDE", "TILE",
     "GRID", "PHASES", "RUNS", "POOLED",
 )  # fmt: skip
 _HEAD = (
@@ -49,7 +49,7 @@ _HEAD = (
 )  # fmt: skip
 _ENV = (
     "GRADIENTS", "RESULT", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "GATHER",
-    "INTERLEAVE", "REPEAT", "COVER", "STOP",
+    "INTERLEAVE", "REPEAT", "STOP",
 )  # fmt: skip
 _PHASES = ("SHIFT", "TAPS", "OWNER", "PLACE")
 _RUNS = ("STOP_AT", "WEIGHED")
@@ -58,7 +58,7 @@ _CONSTANTS = {
     name: i
     for names in (_COLUMNS, _HEAD, _ENV, _PHASES, _RUNS, _WORK)
     for i, name in enumerate(names)
-} | {"WORK_WIDTH": len(_WORK), "PHASE_BYTES": 8 * len(_PHASES)}
+} | {"WORK_WIDTH": len(_WORK)}
 
 
 def _share(x: Any, count: Any) -> Any:
@@ -195,7 +195,7 @@ def _laid(
     for i, dim in enumerate(dims):
         table[i] = (
             dim.length, dim.out, dim.stride, dim.before, backs[i],
-            dim.out - 1 if dim.cover else 0, dim.gap, dim.in_stride,
+            dim.gap, dim.in_stride,
             dim.out_stride, tiles[i], -(-dim.length // tiles[i]), len(rows), at[i], dim.pooled,
         )  # fmt: skip
         last = i == len(dims) - 1
@@ -211,7 +211,7 @@ def _laid(
         0, 0, address(params),
         *map(code.compiled, ("source_rows", "scratch_rows", "fill", "store")),
         gatherer(dtype.itemsize) if strided else 0, *_movers(width),
-        _coverer(accumulator) if dims[-1].cover else 0, 0,
+        0,
     ]  # fmt: skip
     return _Laid(
         (table, head, phase_table, runs),
@@ -232,7 +232,7 @@ def _driver() -> Any:
     calls = {
         "call_rows": lanes.rows, "call_fill": lanes.fill, "call_store": lanes.store,
         "call_gather": lanes.gather, "call_interleave": spread.interleave,
-        "call_repeat": spread.repeat, "call_cover": spread.cover,
+        "call_repeat": spread.repeat,
     }  # fmt: skip
     templates = (
         spread.stopped, spread.product, spread.locate, spread.run_of, spread.fetch, spread.load,
@@ -256,17 +256,3 @@ def _movers(itemsize: int) -> tuple[int, int]:
             address_of(compiled(spread.interleave, space, f"{itemsize}")),
             address_of(compiled(spread.repeat, space, f"{itemsize}")),
         )
-
-
-@memoised
-def _coverer(held: np.dtype[Any]) -> int:
-    """Address of the loop that sums runs of gradients held as `held`."""
-    with lock:
-        space = {
-            "__name__": lanes.__name__,
-            "get": access.get,
-            "value_at": element(held, f"cover-{held.name}"),
-            "held": instructions.caster(held),
-            "HELD": held.itemsize,
-        }
-        return address_of(compiled(spread.cover, space, held.name))

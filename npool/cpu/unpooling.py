@@ -13,8 +13,9 @@ from numba import types as nb
 from numba.core import config
 from numpy.typing import NDArray
 
-from npool.cpu import bounds, cache, lanes, unpool, workers
+from npool.cpu import bounds, cache, lanes, unpool
 from npool.cpu.compiling import WORD, access, instructions, keep, lock
+from npool.cpu.engine import launch
 from npool.layout import memory_order
 from npool.memory import address
 from npool.threads import get_num_threads
@@ -29,8 +30,8 @@ HEAD = (
 )  # fmt: skip
 AXIS = ("LENGTH", "X_STEP", "INDEX_STEP", "OUT_STEP")
 CONSTANTS = {name: i for names in (HEAD, AXIS) for i, name in enumerate(names)}
-#: Elements of a task, about, and below which waking a thread does not pay.
-TASK, SERIAL = 1 << 13, 1 << 17
+#: Elements past which planes of one place are shared among threads.
+SERIAL = 1 << 17
 
 
 def scatter(
@@ -54,25 +55,22 @@ def scatter(
     )  # fmt: skip
     if not laid.clears:
         out[...] = 0
-    wrong = np.zeros(1, np.int64)
+    shared, wrong = np.zeros(1, np.int64), np.zeros(1, np.int64)
     dims, places = address(laid.dims), address(laid.places)
     given = (dims, places, address(x), address(indices), address(out))
 
-    def part(first: int, last: int) -> None:
+    def run(shared: int, at: int, first: int, last: int) -> None:
         own = laid.head.copy()
         own[CONSTANTS["FIRST"]] = first
         laid.run(address(own), *given, last)
         if own[CONSTANTS["WRONG"]]:
             wrong[0] = 1
 
-    if bounds.CHECKED:
-        memory = {"input": x, "indices": indices, "results": out}
-        with bounds.allowed(**{name: bounds.extent(array) for name, array in memory.items()}):
-            part(0, laid.tasks)
-    elif laid.tasks * laid.work < SERIAL:
-        part(0, laid.tasks)
-    else:
-        workers.run(part, laid.tasks, max(1, TASK // laid.work), threads)
+    def memory(at: int) -> dict[str, tuple[int, int]]:
+        arrays = {"input": x, "indices": indices, "results": out}
+        return {name: bounds.extent(array) for name, array in arrays.items()}
+
+    launch(run, shared, 0, laid.tasks, laid.work, 0, memory)
     return not wrong[0]
 
 

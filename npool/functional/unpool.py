@@ -8,9 +8,9 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from npool.arrays import checked_input
+from npool.arrays import check_indices, checked_input
 from npool.functional.arguments import ArgumentError, Sizes, refused, sizes_of
-from npool.unpool import check_indices, place, unpooled_shape
+from npool.unpool import place, unpooled_shape
 from npool.values import is_sequence, shown
 
 __all__ = ["check_unpool", "max_unpool1d", "max_unpool2d", "max_unpool3d"]
@@ -266,7 +266,7 @@ def _check_arrays(name: str, n: int, shape: tuple[int, ...], indices: Any) -> No
                 f"{name}: Expected shape of indices to be same as that of the input tensor "
                 f"({list(shape)}) but got indices tensor with shape: {list(indices.shape)}"
             )
-    check_indices(indices, shape)
+    check_indices(indices, shape, "x")
     if len(shape) not in (n + 1, n + 2):
         raise ArgumentError(
             f"Input to {name} should be a {n + 1}d or {n + 2}d Tensor, but got a tensor with "

@@ -12,10 +12,9 @@ from npool import arrays
 from npool.geometry import Sizes, frozen, pick_axes
 from npool.values import shown
 
-__all__ = ["check_indices", "check_positions", "checked_gradient", "picked_axes"]
+__all__ = ["check_positions", "checked_gradient", "picked_axes"]
 
 Array = NDArray[Any]
-_INDEX_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))
 
 
 def checked_gradient(
@@ -39,22 +38,6 @@ def checked_gradient(
             "was returned, and the arguments that it was pooled with"
         )
     return array
-
-
-def check_indices(indices: Any, shape: tuple[int, ...], of: str = "grad_output") -> None:
-    """Refuse positions of another type, or of another shape than `shape`, that of `of`."""
-    if not isinstance(indices, np.ndarray):
-        raise TypeError(f"indices must be a numpy.ndarray, got {type(indices).__name__}")
-    if indices.dtype.newbyteorder("=") not in _INDEX_DTYPES:
-        raise TypeError(
-            f"indices must be of type int64 or int32, got {indices.dtype}: give the positions that "
-            "npool.max_pool returns"
-        )
-    if indices.shape != shape:
-        raise ValueError(
-            f"indices must have the shape of {of}, {shape}, got {indices.shape}: give one position "
-            "for each element"
-        )
 
 
 def check_positions(indices: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> None:

@@ -11,8 +11,8 @@ from npool import arrays
 from npool.bins import Targets, make_bins_plan
 from npool.dispatch import device_engine, on_device
 from npool.geometry import Padding, Sizes, Window, make_plan
-from npool.gradients.checks import check_indices, check_positions, checked_gradient, picked_axes
-from npool.layout import memory_order, readable
+from npool.gradients.checks import check_positions, checked_gradient, picked_axes
+from npool.layout import order_of, readable
 
 __all__ = [
     "adaptive_max_pool_backward", "fractional_max_pool_backward", "max_pool_backward",
@@ -91,7 +91,8 @@ def max_pool_backward(
     if type(grad_output) is not np.ndarray and on_device(grad_output):
         return device_engine().gathered("add", grad_output, plan, out, indices)
     gradient = checked_gradient(grad_output, plan.out_shape)
-    return _added(gradient, indices, plan.shape, plan.axes, plan.windows[0], out)
+    alone = all(window.stride >= window.extent for window in plan.windows)
+    return _added(gradient, indices, plan.shape, plan.axes, plan.windows[0], out, alone)
 
 
 def min_pool_backward(
@@ -335,11 +336,12 @@ def _added(
     axes: tuple[int, ...],
     window: Window | None,
     out: Any,
+    alone: bool = False,
 ) -> Any:
     """The gradients where `indices` say, added up, in the axes of an array of `shape`."""
-    check_indices(indices, gradient.shape)
+    arrays.check_indices(indices, gradient.shape, "grad_output")
     dtype = gradient.dtype.newbyteorder("=")
-    order = memory_order(gradient.shape, gradient.strides)
+    order = order_of(gradient)
     results = arrays.results(gradient, shape, order, dtype, None, out)
     target = results.targets[0]
     if target is out:  # before anything of the caller's is written
@@ -353,7 +355,7 @@ def _added(
         from npool.cpu.scattering import scatter_add
 
         source, places = readable(gradient), readable(indices)
-        if scatter_add(source, places, target, axes, window):
+        if scatter_add(source, places, target, axes, window, alone):
             check_positions(places, shape, axes)
             # Positions of windows other than these: any may be anywhere.
             if scatter_add(source, places, target, axes, None):
@@ -365,10 +367,10 @@ def _added(
 def _taken(x: Array, indices: Any, axes: Any, name: str, out: Any) -> Any:
     """The elements of `x` at `indices`."""
     picked = picked_axes(x.shape, axes)
-    check_indices(indices, getattr(indices, "shape", ()), name)
+    arrays.check_indices(indices, getattr(indices, "shape", ()), name)
     _check_others(indices.shape, x.shape, picked, "indices", f"the shape of {name}")
     dtype = x.dtype.newbyteorder("=")
-    order = memory_order(x.shape, x.strides)
+    order = order_of(x)
     results = arrays.results(x, indices.shape, order, dtype, None, out)
     target = results.targets[0]
     if target is out:

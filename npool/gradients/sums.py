@@ -14,7 +14,7 @@ from npool.dtypes import is_half
 from npool.geometry import Padding, Plan, Sizes, make_plan
 from npool.gradients.checks import checked_gradient
 from npool.gradients.transposed import spread
-from npool.layout import memory_order
+from npool.layout import order_of
 from npool.operation import checked_divisor
 from npool.reducers import lp
 
@@ -273,7 +273,7 @@ def lp_pool_backward(
 
 def _lp(gradient: Array, x: Array, norms: Array, p: float, plan: Plan, out: Any) -> Any:
     dtype = gradient.dtype.newbyteorder("=")
-    order = memory_order(gradient.shape, gradient.strides)
+    order = order_of(gradient)
     results = arrays.results(gradient, plan.shape, order, dtype, None, out)
     target = results.targets[0]
     if target.size:
@@ -282,12 +282,14 @@ def _lp(gradient: Array, x: Array, norms: Array, p: float, plan: Plan, out: Any)
             wide = np.dtype(np.float32) if is_half(dtype) else dtype
         with np.errstate(all="ignore"):
             shares = gradient.astype(wide, order="K")
-            lengths = norms.astype(wide)
+            lengths = norms.astype(wide, copy=False)
             if p != 1:
                 shares *= 1 / lengths if p == 2 else lengths ** (1 - p)
                 shares[lengths == 0] = 0
-            sums = spread(shares, plan, None, 0, None)
-            values = x.astype(wide)
+            # What is added up is added up where it will lie, unless it is narrower there.
+            place = target if wide == dtype and not np.may_share_memory(x, target) else None
+            sums = spread(shares, plan, None, 0, place)
+            values = x.astype(wide, copy=False)
             if p == 2:
                 sums *= values
             elif p == 1:
@@ -295,5 +297,6 @@ def _lp(gradient: Array, x: Array, norms: Array, p: float, plan: Plan, out: Any)
             else:
                 sums *= np.sign(values) * np.abs(values) ** (p - 1)
                 sums[values == 0] = 0
-            target[...] = sums
+            if place is None:
+                target[...] = sums
     return results.delivered()

@@ -14,7 +14,7 @@ from npool import arrays
 from npool.bins import Bins
 from npool.dtypes import accumulator_dtype, is_integer
 from npool.geometry import Plan, Window
-from npool.layout import empty_like_order, memory_order, readable
+from npool.layout import empty_like_order, order_of, readable
 from npool.operation import operation
 
 __all__ = ["spread"]
@@ -39,7 +39,7 @@ def spread(
     says, or by `divisor` where that is not 0; None and 0: by nothing.
     """
     dtype = result or gradient.dtype.newbyteorder("=")
-    order = memory_order(gradient.shape, gradient.strides)
+    order = order_of(gradient)
     results = arrays.results(gradient, plan.shape, order, dtype, None, out)
     target = results.targets[0]
     if target.size and not gradient.size:
@@ -88,6 +88,9 @@ def _spread(
     from npool.cpu.spread_axes import Axis
     from npool.cpu.spreading import spread_sums
 
+    if any(isinstance(window, Bins) for window in plan.windows):
+        _expand(source, plan, include_pad is not None, target)
+        return
     inside, known = _axes(plan, include_pad)
     axes = list(known)
     source = source[inside]
@@ -127,10 +130,6 @@ def _axis(window: Window, include_pad: bool | None) -> tuple[slice, Any]:
     from npool.cpu.spread_axes import Axis
 
     runs = () if include_pad is None else window.runs(include_pad)
-    if isinstance(window, Bins):
-        return slice(None), Axis(
-            window.size, window.out, stride=window.size, runs=runs, cover=_cover(window)
-        )
     n, k, s, d, b = window.size, window.kernel, window.stride, window.dilation, window.before
     # Taps and outputs that lie in the padding alone are left out: what is left is of the size
     # of the arrays, whatever the padding.
@@ -152,21 +151,41 @@ def _axis(window: Window, include_pad: bool | None) -> tuple[slice, Any]:
     return slice(first, stop), Axis(n, stop - first, k - skip, s, d, b - skip * d, kept[:cut])
 
 
-def _cover(bins: Bins) -> tuple[tuple[int, int], ...]:
-    """Of each element, the first bin that it lies in, and in how many it does."""
-    found, first, last = [], 0, 0
-    for i in range(bins.size):
-        while bins.start(first) + bins.taps(first)[1] <= i:
-            first += 1
-        while last < bins.out and bins.start(last) <= i:
-            last += 1
-        found.append((first, last - first))
-    return tuple(found)
+def _expand(source: Array, plan: Plan, divided: bool, target: Array) -> None:
+    """The gradient of bins, which differ in length."""
+    from npool.cpu.expanding import expand_bins
+
+    order = order_of(target)
+    dense = empty_like_order(plan.shape, order, target.dtype)
+    into = target if target.strides == dense.strides else dense
+    expand_bins(source, into, _covers(plan), divided)
+    if into is not target:
+        target[...] = into
+
+
+@lru_cache(maxsize=1024)
+def _covers(plan: Plan) -> tuple[Any, ...]:
+    """Of each axis, in which bins its elements lie."""
+    from npool.cpu.expanding import Cover
+
+    axes = [Cover(n, n) for n in plan.shape]
+    for axis, window in zip(plan.axes, plan.windows, strict=True):
+        spans = [(window.start(i), window.taps(i)[1]) for i in range(window.out)]
+        elements, first, last = [], 0, 0
+        for i in range(window.size):
+            while sum(spans[first]) <= i:
+                first += 1
+            while last < window.out and spans[last][0] <= i:
+                last += 1
+            elements.append((first, last - first))
+        counts = tuple(count for _, count in spans)
+        axes[axis] = Cover(window.size, window.out, tuple(elements), counts)
+    return tuple(axes)
 
 
 def _most(axis: Any) -> int:
     """The most windows that an element lies in."""
-    return -(-axis.kernel // axis.stride) if not axis.cover else 0
+    return int(-(-axis.kernel // axis.stride))
 
 
 def _summed(shares: Array, axis: Any, i: int, order: Sequence[int]) -> Array:

@@ -13,11 +13,12 @@ from npool.operation import bins_operation, operation
 from npool.reducers import REDUCERS, Reducer, lp
 from npool.torch import norms, operators, unpooling  # noqa: F401  (they define what is called here)
 from npool.torch.arguments import bins, drawn, planned, symbolic, unpooled, windows
+from npool.torch.library import CALLS
 from npool.torch.tensors import array_dtype, array_of, is_plain, stand_in, tensor_dtype, tensor_of
 
 __all__ = ["adaptive_pool", "fractional_max_pool", "lp_pool", "max_unpool", "pool"]
 
-ops = torch.ops.npool
+ops = CALLS
 
 
 def pool(

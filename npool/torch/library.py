@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -17,14 +18,17 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
-from npool.torch.tensors import order_of
+from npool.torch.tensors import is_eager, order_of
 
-__all__ = ["LIBRARY", "OPERATORS", "Derivative", "Saved", "define"]
+__all__ = ["CALLS", "LIBRARY", "OPERATORS", "Derivative", "Saved", "define"]
 
 #: Operators live as ``torch.ops.npool.*`` while this object does.
 LIBRARY = torch.library.Library("npool", "DEF")
 #: Each operator by its name.
 OPERATORS: dict[str, Any] = {}
+#: The same, each by the shortest way: past the dispatcher where nothing traces or transforms. A
+#: small tensor takes longer on its way through that than to be pooled.
+CALLS: Any = SimpleNamespace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class Derivative:
         ``save(tensors, outputs)``: what `saved.tensors` holds.
     through : callable, optional
         ``through(keyset, args)``: outputs, where a derivative needs more of them than the
-        operator gives. Only the first is given on.
+        operator gives. Only the first is given on. `keyset` is None past the dispatcher.
     """
 
     backward: Callable[..., Any]
@@ -82,7 +86,7 @@ def define(
     tensors: int = 1,
     shaped: bool = False,
 ) -> Any:
-    """Define ``torch.ops.npool.<name>`` and return it.
+    """Define ``torch.ops.npool.<name>`` and return it, as it is in `CALLS`.
 
     Parameters
     ----------
@@ -105,28 +109,51 @@ def define(
     op = getattr(torch.ops.npool, name).default
     LIBRARY.impl(name, cpu, "CPU")
     torch.library.register_fake(f"npool::{name}", fake, lib=LIBRARY)
+    node = None
     if derivative is not None:
-        kernel = _autograd_kernel(op, derivative, tensors)
-        LIBRARY.impl(name, kernel, "Autograd", with_keyset=True)
+        node = _node(op, cpu, derivative, tensors)
+        LIBRARY.impl(name, _autograd_kernel(op, node, tensors), "Autograd", with_keyset=True)
     torch.library.register_vmap(f"npool::{name}", _batched(op, tensors, shaped), lib=LIBRARY)
     OPERATORS[name] = op
-    return op
+    call = _call(op, cpu, node, tensors)
+    setattr(CALLS, name, call)
+    return call
 
 
-def _autograd_kernel(op: Any, rule: Derivative, count: int) -> Callable[..., Any]:
+def _call(op: Any, cpu: Callable[..., Any], node: Any, count: int) -> Callable[..., Any]:
+    def call(*args: Any) -> Any:
+        if not all(map(is_eager, args[:count])):
+            return op(*args)
+        if torch.is_grad_enabled() and torch._C._any_requires_grad(*args[:count]):
+            return op(*args) if node is None else node.apply(None, *args)
+        return cpu(*args)
+
+    return call
+
+
+def _node(op: Any, cpu: Callable[..., Any], rule: Derivative, count: int) -> Any:
+    """The function of torch's autograd for an operator; its first argument is a keyset, or None
+    past the dispatcher.
+    """
     after = torch._C._after_autograd_keyset
     single = len(op._schema.returns) == 1
 
+    def below(keyset: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if rule.through is not None:
+            return rule.through(keyset, args)
+        result = cpu(*args) if keyset is None else op.redispatch(keyset, *args)
+        return (result,) if single else tuple(result)
+
     def forward(ctx: Any, keyset: Any, *args: Any) -> Any:
-        with torch._C._AutoDispatchBelowAutograd(), _for_other_levels():
-            if rule.through is not None:
-                made = rule.through(keyset & after, args)
-            else:
-                result = op.redispatch(keyset & after, *args)
-                made = (result,) if single else tuple(result)
+        if keyset is None:
+            made = below(None, args)
+        else:
+            with torch._C._AutoDispatchBelowAutograd(), _for_other_levels():
+                made = below(keyset & after, args)
         kept = rule.save(args[:count], made)
         ctx.save_for_backward(*kept)
-        ctx.save_for_forward(*kept)
+        if keyset is not None:
+            ctx.save_for_forward(*kept)
         ctx.rest, ctx.shape, ctx.order = args[count:], args[0].shape, order_of(args[0])
         ctx.set_materialize_grads(False)
         if single:
@@ -149,20 +176,24 @@ def _autograd_kernel(op: Any, rule: Derivative, count: int) -> Callable[..., Any
 
     # Of one level: functorch's transforms have been through the dispatcher before this runs, and
     # the plain Function would go through them again. Made by name, which `grad_fn` shows.
-    Node: Any = type(_SingleLevelFunction)(
+    return type(_SingleLevelFunction)(
         f"npool_{op._opname}",
         (_SingleLevelFunction,),
         {"forward": staticmethod(forward), "backward": staticmethod(backward),
          "jvp": staticmethod(jvp)},
     )  # fmt: skip
 
+
+def _autograd_kernel(op: Any, node: Any, count: int) -> Callable[..., Any]:
+    after = torch._C._after_autograd_keyset
+
     def kernel(keyset: Any, *args: Any) -> Any:
         reverse = torch.is_grad_enabled() and torch._C._any_requires_grad(*args[:count])
         if reverse or forward_ad._current_level >= 0:
             if torch._C._functorch.peek_interpreter_stack() is None:
-                return Node.apply(keyset, *args)
+                return node.apply(keyset, *args)
             with enable_single_level_autograd_function():
-                return Node.apply(keyset, *args)
+                return node.apply(keyset, *args)
         with torch._C._AutoDispatchBelowAutograd():
             return op.redispatch(keyset & after, *args)
 

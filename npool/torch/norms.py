@@ -15,13 +15,21 @@ from torch.autograd import forward_ad
 
 import npool
 from npool.torch.arguments import array_arguments, pooled_shape
-from npool.torch.library import Derivative, Saved, define
+from npool.torch.library import CALLS, Derivative, Saved, define
 from npool.torch.operators import WINDOWS
-from npool.torch.tensors import array_in, array_of, empty_for, empty_in, order_of, tensor_of
+from npool.torch.tensors import (
+    array_in,
+    array_of,
+    empty_for,
+    empty_in,
+    is_eager,
+    order_of,
+    tensor_of,
+)
 
 __all__ = ["slope"]
 
-ops = torch.ops.npool
+ops = CALLS
 
 
 def slope(x: torch.Tensor, p: float, absolute: bool) -> torch.Tensor:
@@ -128,6 +136,8 @@ def _as_torch_fake(x: torch.Tensor, p: Any, *window: Any) -> torch.Tensor:
 
 def _as_torch_weight(saved: Saved) -> torch.Tensor:
     y, p = saved.tensors[1], saved.args[0]
+    if p == 1:  # torch takes the sum's sign and size apart, and neither has a slope at 0
+        return (y != 0).to(y.dtype) * math.prod(saved.args[1])
     return _weight(y, p) * math.prod(saved.args[1])
 
 
@@ -135,7 +145,10 @@ def _as_torch_backward(saved: Saved, grad: torch.Tensor) -> tuple[torch.Tensor]:
     p, *window = saved.args
     weighed = grad * _as_torch_weight(saved)
     spread = ops.avg_pool_backward(weighed, saved.shape, saved.order, *window, True, None)
-    return (spread * slope(saved.tensors[0], p, False),)
+    steep = slope(saved.tensors[0], p, False)
+    if not torch.is_grad_enabled() and is_eager(spread) and is_eager(steep):
+        return (spread.mul_(steep),)  # nobody else has it, and its memory has been used before
+    return (spread * steep,)
 
 
 def _as_torch_tangent(saved: Saved, tangent: torch.Tensor) -> torch.Tensor:

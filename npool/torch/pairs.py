@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import torch
 
 import npool
-from npool.torch.library import Derivative, Saved, define
+from npool.torch.library import CALLS, OPERATORS, Derivative, Saved, define
 from npool.torch.tensors import (
     array_dtype,
-    array_in,
+    array_for,
     array_of,
     empty_for,
     empty_in,
@@ -30,7 +30,7 @@ __all__ = ["SHAPED", "Picking", "picking", "selecting", "weighing"]
 #: The arguments by which a gradient with respect to an input is made in the input's form.
 SHAPED = "SymInt[] input_shape, int[] order"
 
-ops = torch.ops.npool
+ops = CALLS
 
 
 def _empty_gradient(grad: torch.Tensor, *rest: Any, tensors: int) -> torch.Tensor:
@@ -67,10 +67,9 @@ def picking(family: str, schema: str, keywords: Callable[..., dict[str, Any]]) -
 
     def put_cpu(grad: torch.Tensor, indices: torch.Tensor, *rest: Any) -> torch.Tensor:
         into, order, *given = rest
-        values = array_of(grad)
-        out = array_in(into, order, values)
-        put(values, array_of(indices), out.shape, out=out, **keywords(*given))
-        return tensor_of(out)
+        out, values = array_for(grad, into, order), array_of(grad)
+        made = put(values, array_of(indices), tuple(into), out=out, **keywords(*given))
+        return tensor_of(made)
 
     def pick_cpu(x: torch.Tensor, indices: torch.Tensor, *given: Any) -> torch.Tensor:
         axes = keywords(*given)["axes"]
@@ -161,7 +160,8 @@ def selecting(
         return empty_for(x, made, x.dtype), empty_for(x, made, index)
 
     def through(keyset: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(both.redispatch(keyset, *args, index_type(args[0], args[-1])))
+        given = (*args, index_type(args[0], args[-1]))
+        return both_cpu(*given) if keyset is None else tuple(operator.redispatch(keyset, *given))
 
     def backward(saved: Saved, grad: torch.Tensor) -> tuple[Any, ...]:
         given = saved.args[:count][of_pair]
@@ -174,7 +174,7 @@ def selecting(
     def indices_of(tensors: tuple[Any, ...], made: tuple[Any, ...]) -> tuple[Any, ...]:
         return (made[1],)
 
-    both = define(
+    define(
         f"{name}_with_indices(Tensor x{given_tensors}, {schema}, ScalarType index_dtype)"
         " -> (Tensor, Tensor)",
         both_cpu,
@@ -182,6 +182,7 @@ def selecting(
         Derivative(backward, tangent, indices_of),
         tensors=tensors,
     )
+    operator = OPERATORS[f"{name}_with_indices"]
     define(
         f"{name}(Tensor x{given_tensors}, {schema}) -> Tensor",
         values_cpu,
@@ -220,10 +221,8 @@ def weighing(
 
     def spread_cpu(grad: torch.Tensor, *rest: Any) -> torch.Tensor:
         into, order, *given = rest
-        values = array_of(grad)
-        out = array_in(into, order, values)
-        spread(values, out.shape, out=out, **keywords(*given))
-        return tensor_of(out)
+        out, values = array_for(grad, into, order), array_of(grad)
+        return tensor_of(spread(values, tuple(into), out=out, **keywords(*given)))
 
     pools = define(
         f"{name}(Tensor x, {schema}, {more}) -> Tensor",

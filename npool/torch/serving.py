@@ -32,6 +32,7 @@ class Worth(NamedTuple):
 
     What torch takes grows with the taps that all windows have together, which it reads one by
     one, in vectors where the channels lie together. What npool takes does not, but for a start.
+    Where torch has several threads it uses them for small tensors too, and npool has to gain more.
 
     Attributes
     ----------
@@ -40,13 +41,15 @@ class Worth(NamedTuple):
     last_taps : int
         Of a channels-last input, for each of torch's threads.
     last_overlap : int
-        How many windows see each of its elements, at least.
+        How many windows see each of its elements, at least; twice as many for several threads.
     large : int
         Bytes of an input from which on npool is faster whatever its windows: what is written
         past the caches, and to memory that has been used before.
     row : int
         Elements in a row of a contiguous input, at least, where fewer than `last_overlap`
-        windows see each.
+        windows see each; twice as many, whatever the windows, for several threads.
+    several : int
+        How many times `taps` it must have for several threads.
     """
 
     taps: int
@@ -54,14 +57,18 @@ class Worth(NamedTuple):
     last_overlap: int
     large: int = NEVER
     row: int = 0
+    several: int = 1
 
 
 WORTH = {
-    "max": Worth(30_000, 250_000, 6),
-    "max with positions": Worth(40_000, 10_000_000, 6),
-    "avg": Worth(40_000, 700_000, 6),
+    "max": Worth(30_000, 250_000, 6, row=4),
+    "max with positions": Worth(40_000, 10_000_000, 16, row=4),
+    "avg": Worth(40_000, 700_000, 13, row=14),
+    "adaptive max": Worth(300_000, NEVER, 16, several=NEVER),
+    "adaptive avg": Worth(40_000, NEVER, 6, several=NEVER),
+    "adaptive avg backward": Worth(NEVER, NEVER, 6, large=1 << 25),
     "max backward": Worth(NEVER, NEVER, 6, large=1 << 25),
-    "avg backward": Worth(80_000, 1_500_000, 6, large=1 << 25, row=28),
+    "avg backward": Worth(80_000, 6_000_000, 6, large=1 << 25, row=28),
 }
 
 #: The types in which torch adds as npool does; of its averages in 3-D the only ones.
@@ -117,15 +124,17 @@ def _fit(
     if x.numel() < TINY:
         raise Left("small")
     worth = WORTH[kind]
-    taps = x.numel() * overlap / torch.get_num_threads()
-    if taps < worth.taps and x.nbytes < worth.large:
+    threads = torch.get_num_threads()
+    several = min(threads, 2)
+    taps = x.numel() * overlap / threads
+    if taps < worth.taps * (worth.several if threads > 1 else 1) and x.nbytes < worth.large:
         raise Left("small" if worth.taps < NEVER else "torch is as fast")
     if x.dtype not in dtypes:
         raise Left(f"dtype {str(x.dtype).removeprefix('torch.')}")
     if x.ndim not in (n + 1, n + 2):
         raise Left("refused")
     if x.is_contiguous():
-        if x.shape[-1] < worth.row and overlap < worth.last_overlap:
+        if x.shape[-1] < worth.row * several and (overlap < worth.last_overlap or threads > 1):
             raise Left("short rows")
         return
     last = _LAST.get(x.ndim)
@@ -134,7 +143,8 @@ def _fit(
     if n == 3 and kind not in ("max", "max with positions"):
         raise Left("memory format")  # torch's own result is contiguous
     if kind == "max backward" or (
-        x.nbytes < worth.large and (overlap < worth.last_overlap or taps < worth.last_taps)
+        x.nbytes < worth.large
+        and (overlap < worth.last_overlap * several or taps < worth.last_taps)
     ):
         raise Left("channels_last, where torch is as fast")
 
@@ -275,7 +285,7 @@ def _bins(n: int, kind: str, x: torch.Tensor, output_size: Any) -> dict[str, Any
 
 def _adaptive_max(n: int) -> Answer:
     def answer(x: torch.Tensor, output_size: Any) -> Any:
-        cut = _bins(n, "max with positions", x, output_size)
+        cut = _bins(n, "adaptive max", x, output_size)
         return _answered(npool.adaptive_max_pool, x, return_indices=True, **cut)
 
     return answer
@@ -283,7 +293,7 @@ def _adaptive_max(n: int) -> Answer:
 
 def _adaptive_avg(n: int) -> Answer:
     def answer(x: torch.Tensor, output_size: Any) -> Any:
-        return _answered(npool.adaptive_avg_pool, x, **_bins(n, "avg", x, output_size))
+        return _answered(npool.adaptive_avg_pool, x, **_bins(n, "adaptive avg", x, output_size))
 
     return answer
 
@@ -301,7 +311,7 @@ def _adaptive_max_backward(n: int) -> Answer:
 
 def _adaptive_avg_backward(n: int) -> Answer:
     def answer(grad: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        cut = _bins(n, "avg backward", x, tuple(grad.shape[-n:]))
+        cut = _bins(n, "adaptive avg backward", x, tuple(grad.shape[-n:]))
         return _gradient(npool.adaptive_avg_pool_backward, grad, x, tuple(x.shape), **cut)
 
     return answer

@@ -13,8 +13,8 @@ from torch.autograd import forward_ad
 from npool.layout import empty_like_order, memory_order
 
 __all__ = [
-    "array_dtype", "array_in", "array_of", "empty_for", "empty_in", "index_type", "is_plain",
-    "order_of", "stand_in", "tensor_dtype", "tensor_of",
+    "array_dtype", "array_for", "array_in", "array_of", "empty_for", "empty_in", "index_type",
+    "is_eager", "is_plain", "order_of", "stand_in", "tensor_dtype", "tensor_of",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -116,21 +116,39 @@ def is_plain(x: torch.Tensor) -> bool:
     Such a call needs no operator, whose way through torch's dispatcher takes longer than
     pooling a small tensor.
     """
+    return is_eager(x) and not (x.requires_grad and torch.is_grad_enabled())
+
+
+def is_eager(x: torch.Tensor) -> bool:
+    """Whether nothing but reverse-mode differentiation looks at what is done with `x`."""
     return (
         not torch.compiler.is_compiling()
         and type(x) in _ORDINARY
-        and x.device.type == "cpu"
-        and x.layout is torch.strided
-        and not (x.requires_grad and torch.is_grad_enabled())
+        # Quantized ones are refused as arrays, in words.
+        and (torch._C._dispatch_keys(x).raw_repr() in _PLAIN_KEYS or x.is_quantized)
         and forward_ad._current_level < 0
         and not torch._C._len_torch_dispatch_stack()
         and torch._C._functorch.peek_interpreter_stack() is None
         and torch._C._get_tracing_state() is None
-        and not (x.is_conj() or x.is_neg())
     )
 
 
 _ORDINARY = (torch.Tensor, torch.nn.Parameter)
+
+
+def _plain_keys() -> tuple[int, ...]:
+    """What the dispatcher knows of a dense CPU tensor: no more than that it is one.
+
+    Conjugate views, batches of `torch.vmap` and of gradients, sparse tensors and those of other
+    devices are told by keys of their own.
+    """
+    kinds = [torch.empty(0)]
+    with torch.inference_mode():
+        kinds.append(torch.empty(0))
+    return tuple(torch._C._dispatch_keys(x).raw_repr() for x in kinds)
+
+
+_PLAIN_KEYS = _plain_keys()
 
 
 def index_type(x: torch.Tensor, axes: Any) -> torch.dtype:
@@ -166,6 +184,13 @@ def empty_for(x: torch.Tensor, shape: Any, dtype: torch.dtype) -> torch.Tensor:
 def array_in(shape: Any, order: Any, like: Array) -> Array:
     """An uninitialised array, in npool's own memory, to compute a gradient into."""
     return empty_like_order(tuple(shape), tuple(order), like.dtype)
+
+
+def array_for(grad: torch.Tensor, shape: Any, order: Any) -> Array | None:
+    """Where to put a gradient whose axes lie in memory in `order`; None where npool puts it so."""
+    if order_of(grad) == tuple(order):
+        return None
+    return array_in(shape, order, array_of(grad))
 
 
 def stand_in(x: torch.Tensor) -> Array:

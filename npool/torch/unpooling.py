@@ -8,13 +8,13 @@ import torch
 
 import npool
 from npool.torch.arguments import bins_shape
-from npool.torch.library import Derivative, Saved, define
+from npool.torch.library import CALLS, Derivative, Saved, define
 from npool.torch.pairs import SHAPED
-from npool.torch.tensors import array_in, array_of, empty_for, empty_in, tensor_of
+from npool.torch.tensors import array_for, array_of, empty_for, empty_in, tensor_of
 
 __all__: list[str] = []
 
-ops = torch.ops.npool
+ops = CALLS
 
 
 def _unpool_cpu(
@@ -37,10 +37,8 @@ def _unpool_fake(x: torch.Tensor, indices: torch.Tensor, *given: Any) -> torch.T
 def _take_cpu(
     grad: torch.Tensor, indices: torch.Tensor, shape: Any, order: Any, axes: Any
 ) -> torch.Tensor:
-    values = array_of(grad)
-    out = array_in(shape, order, values)
-    npool.max_unpool_backward(values, array_of(indices), axes=tuple(axes), out=out)
-    return tensor_of(out)
+    out, places = array_for(grad, shape, order), array_of(indices)
+    return tensor_of(npool.max_unpool_backward(array_of(grad), places, axes=tuple(axes), out=out))
 
 
 def _add_back(saved: Saved, grad: torch.Tensor) -> tuple[torch.Tensor, None]:

@@ -8,12 +8,13 @@ import torch
 
 import npool
 from npool.torch.arguments import adaptive
-from npool.torch.functional.forms import as_torch_lays, cast, on_arrays
+from npool.torch.functional.forms import as_torch_lays, as_torch_reads, cast, on_arrays
+from npool.torch.library import CALLS
 from npool.torch.tensors import is_plain
 
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"]
 
-ops = torch.ops.npool
+ops = CALLS
 
 
 def adaptive_avg_pool1d(input: torch.Tensor, output_size: Any) -> torch.Tensor:
@@ -134,6 +135,7 @@ def _avg(n: int, input: torch.Tensor, output_size: Any) -> torch.Tensor:
     if is_plain(input):
         made: torch.Tensor = on_arrays(getattr(npool.functional, name), input, output_size)
         return made
+    input = as_torch_reads(input)
     bins = adaptive(name, n, input, output_size, n if n < 3 else n + 1)
     dtype = input.dtype
     whole = not (dtype.is_floating_point or dtype.is_complex or dtype is torch.bool)

@@ -8,7 +8,8 @@ import torch
 
 import npool
 from npool.torch.arguments import adaptive
-from npool.torch.functional.forms import as_torch_lays, cast, on_arrays
+from npool.torch.functional.forms import as_torch_lays, as_torch_reads, cast, on_arrays
+from npool.torch.library import CALLS
 from npool.torch.tensors import is_plain
 
 __all__ = [
@@ -20,7 +21,7 @@ __all__ = [
     "adaptive_max_pool3d_with_indices",
 ]
 
-ops = torch.ops.npool
+ops = CALLS
 
 
 def adaptive_max_pool1d(input: torch.Tensor, output_size: Any, return_indices: bool = False) -> Any:
@@ -266,6 +267,7 @@ def _max(n: int, input: torch.Tensor, output_size: Any, return_indices: bool) ->
         input = cast(input)
     if is_plain(input):
         return on_arrays(getattr(npool.functional, name), input, output_size, return_indices)
+    input = as_torch_reads(input)
     bins = adaptive(name, n, input, output_size, n + 1)
     if not return_indices:
         return as_torch_lays(ops.adaptive_max_pool(input, *bins), input)

@@ -9,7 +9,8 @@ import torch
 import npool
 from npool.functional.arguments import Sizes
 from npool.torch.arguments import spatial
-from npool.torch.functional.forms import as_torch_lays, cast, on_arrays
+from npool.torch.functional.forms import as_torch_lays, as_torch_reads, cast, on_arrays
+from npool.torch.library import CALLS
 from npool.torch.tensors import is_plain
 
 __all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d"]
@@ -186,13 +187,14 @@ def _avg(
             pool, input, kernel_size, stride, padding, ceil_mode, count_include_pad, *rest
         )
         return made
+    input = as_torch_reads(input)
     window = spatial(
         "avg_pool", n, input, kernel_size, stride, padding, ceil_mode=ceil_mode,
         divisor_override=divisor, whole_window=n == 3,
     )  # fmt: skip
     dtype = input.dtype
     whole = not (dtype.is_floating_point or dtype.is_complex or dtype is torch.bool)
-    values = torch.ops.npool.avg_pool(
+    values = CALLS.avg_pool(
         input, *window, count_include_pad, divisor, dtype if whole else None, "trunc"
     )
     return as_torch_lays(values, input)

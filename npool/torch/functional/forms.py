@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch._prims_common import suggest_memory_format
 
-from npool.torch.tensors import array_of, tensor_of
+from npool.torch.tensors import array_of, is_eager, order_of, tensor_of
 
-__all__ = ["as_torch_lays", "cast", "on_arrays"]
+__all__ = ["as_torch_lays", "as_torch_reads", "cast", "on_arrays"]
 
 
 def cast(input: torch.Tensor) -> torch.Tensor:
@@ -21,6 +21,21 @@ def cast(input: torch.Tensor) -> torch.Tensor:
     if input.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled("cpu"):
         return input.float()
     return input
+
+
+def as_torch_reads(input: torch.Tensor) -> torch.Tensor:
+    """`input`, or a contiguous copy where it lies transposed, as torch makes one.
+
+    Its gradient is then contiguous, as torch's is, and the gradient of the result, which is laid
+    out anew, does not meet positions in another order.
+    """
+    if input.is_contiguous() or not is_eager(input):
+        return input
+    if order_of(input) == tuple(range(input.ndim)):
+        return input  # a slice, read where it lies
+    if suggest_memory_format(input) is not torch.contiguous_format:
+        return input
+    return input.contiguous()
 
 
 def as_torch_lays(result: torch.Tensor, input: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from npool.functional.arguments import Sizes
 from npool.functional.fractional import check_fractional, ordered_samples
 from npool.torch.arguments import drawn, symbolic
 from npool.torch.functional.forms import as_torch_lays, cast, on_arrays
+from npool.torch.library import CALLS
 from npool.torch.tensors import array_of, is_plain, stand_in
 
 __all__ = [
@@ -20,7 +21,7 @@ __all__ = [
     "fractional_max_pool3d_with_indices",
 ]
 
-ops = torch.ops.npool
+ops = CALLS
 
 
 def fractional_max_pool2d(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,8 +10,9 @@ import torch
 import npool
 from npool.functional.arguments import Sizes
 from npool.torch.arguments import spatial
-from npool.torch.functional.forms import as_torch_lays, cast, on_arrays
-from npool.torch.tensors import is_plain
+from npool.torch.functional.forms import as_torch_lays, as_torch_reads, cast, on_arrays
+from npool.torch.library import CALLS
+from npool.torch.tensors import is_eager
 
 __all__ = [
     "max_pool1d",
@@ -21,7 +23,13 @@ __all__ = [
     "max_pool3d_with_indices",
 ]
 
-ops = torch.ops.npool
+ops = CALLS
+#: Taps of all windows below which torch's own operator, which is compiled with its derivative, is
+#: done before a derivative in Python is on its way: of rows that vectors fill, and of any other
+#: (short ones, and channels last). 0 leaves nothing to it.
+FEW, FEW_SHORT, ROW = 1 << 14, 1 << 16, 16
+_SAME_SUMS = (torch.float32, torch.float64)
+_UNDILATED = (1, (1, 1), (1, 1, 1), [1, 1], [1, 1, 1])
 
 
 def max_pool1d(
@@ -312,11 +320,21 @@ def _max(
 ) -> Any:  # fmt: skip
     if n == 3:
         input = cast(input)
-    if is_plain(input):
+    eager = is_eager(input)
+    if eager and input.requires_grad and torch.is_grad_enabled():
+        if not return_indices and n > 1 and _is_small(input, kernel_size, stride, dilation):
+            own = torch.max_pool2d if n == 2 else torch.max_pool3d
+            try:
+                return own(input, kernel_size, () if stride is None else stride, padding, 1,
+                           ceil_mode)  # fmt: skip
+            except (RuntimeError, TypeError, ValueError):
+                pass  # refused below, in npool's words
+    elif eager:
         pool = getattr(npool.functional, f"max_pool{n}d")
         return on_arrays(
             pool, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
         )
+    input = as_torch_reads(input)
     window = spatial("max_pool", n, input, kernel_size, stride, padding, dilation, ceil_mode)
     if not return_indices:
         return as_torch_lays(ops.max_pool(input, *window), input)
@@ -325,3 +343,26 @@ def _max(
     if max(dilations) > 1 and max(pads) > 0:  # else every window holds an element
         indices = ops.torch_positions(indices, input.shape, range(input.ndim), *window)
     return as_torch_lays(values, input), as_torch_lays(indices, input)
+
+
+def _is_small(input: torch.Tensor, kernel_size: Any, stride: Any, dilation: Any) -> bool:
+    """Whether torch's own max pooling does the same, bit for bit, and before npool's would.
+
+    Without dilation every window holds an element, of which both say the same position.
+    """
+    size: int = input.numel()
+    if size >= FEW_SHORT or input.dtype not in _SAME_SUMS:
+        return False
+    if type(dilation) not in (int, tuple, list) or dilation not in _UNDILATED:
+        return False
+    few = FEW if input.shape[-1] >= ROW and input.is_contiguous() else FEW_SHORT
+    if size >= few or stride is None or stride == kernel_size:
+        return size < few
+    try:
+        kernels, strides = (
+            [value] * (input.ndim - 2) if isinstance(value, int) else value
+            for value in (kernel_size, stride)
+        )
+        return bool(size * math.prod(kernels) < few * math.prod(strides or kernels))
+    except TypeError:
+        return False

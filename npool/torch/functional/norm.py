@@ -10,12 +10,13 @@ import torch
 import npool
 from npool.functional.arguments import Sizes
 from npool.torch.arguments import spatial
-from npool.torch.functional.forms import as_torch_lays, cast, on_arrays
+from npool.torch.functional.forms import as_torch_lays, as_torch_reads, cast, on_arrays
+from npool.torch.library import CALLS
 from npool.torch.tensors import is_plain
 
 __all__ = ["lp_pool1d", "lp_pool2d", "lp_pool3d"]
 
-ops = torch.ops.npool
+ops = CALLS
 
 
 def lp_pool1d(
@@ -169,6 +170,7 @@ def _lp(
         pool = getattr(npool.functional, f"lp_pool{n}d")
         made: torch.Tensor = on_arrays(pool, input, norm_type, kernel_size, stride, ceil_mode)
         return made
+    input = as_torch_reads(input)
     infinite = isinstance(norm_type, float) and math.isinf(norm_type)
     window = spatial(
         "lp_pool", n, input, kernel_size, stride, ceil_mode=ceil_mode,

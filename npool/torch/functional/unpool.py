@@ -12,6 +12,7 @@ from npool.functional.arguments import ArgumentError, Sizes
 from npool.functional.unpool import check_unpool
 from npool.torch.arguments import symbolic, unpooled
 from npool.torch.functional.forms import as_torch_lays, cast
+from npool.torch.library import CALLS
 from npool.torch.tensors import array_of, is_plain, stand_in, tensor_of
 
 __all__ = ["max_unpool1d", "max_unpool2d", "max_unpool3d"]
@@ -194,4 +195,4 @@ def _unpool(
                 "are 0 or more; npool.max_unpool leaves -1 out"
             )
         window = unpooled(input, *given, axes)
-    return as_torch_lays(torch.ops.npool.max_unpool(input, indices, *window), input)
+    return as_torch_lays(CALLS.max_unpool(input, indices, *window), input)

@@ -141,5 +141,6 @@ class Mutated:
     def _forget(self):
         binding._codes.clear()
         device._program.cache_clear()
+        device._drawn_program.cache_clear()
         device._gradient_program.cache_clear()
         type(self.executor).kernels = {}

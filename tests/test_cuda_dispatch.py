@@ -14,7 +14,7 @@ pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install npool[cu
 from away import STREAM, Away, Executor, _held, call, on, send
 
 import npool
-from npool.cuda import device, holders, launching
+from npool.cuda import calls, holders, launching
 from npool.cuda.holders import aligned_to, held
 from npool.dispatch import on_device
 from npool.testing import oracle
@@ -212,7 +212,7 @@ def test_a_launch_asks_the_driver_for_no_more_than_it_needs(monkeypatch, current
     monkeypatch.setattr(launching, "_driver", driver)
     monkeypatch.setattr(launching, "_kernels", {})
     monkeypatch.setattr(launching, "_architectures", {})
-    monkeypatch.setattr(device, "held", lambda x, name="x": _held(x))
+    monkeypatch.setattr(calls, "held", lambda x, name="x": _held(x))
     monkeypatch.setitem(holders.HOLDERS, "away", _held)
     for _ in range(2):
         npool.max_pool(send(X), (2, 2))

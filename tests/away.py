@@ -94,6 +94,7 @@ class Executor(Uploads):
         key = (
             code.source,
             code.kinds,
+            code.form,
             code.reducer and code.reducer.combine,
             code.reducer and code.reducer.lift,
             code.reducer and code.reducer.finish,

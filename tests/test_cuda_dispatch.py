@@ -135,6 +135,22 @@ def test_odd_addresses_are_read_without_wide_loads():
             assert form.load == {4: 1, 8: 2, 16: 4}[offset]
 
 
+def test_samples_are_checked():
+    with on(EXECUTOR):
+        x, one = send(X[0, 0]), np.array([[0.5]])
+        for samples, error, words in [
+            (send(one.astype(np.int64)), TypeError, "must be floats"),
+            (send(np.zeros((5, 1))), ValueError, "does not broadcast"),
+            (np.array([[1.5]]), ValueError, "between 0 and 1"),
+            (0.5, TypeError, "cannot make results"),
+        ]:
+            with pytest.raises(error, match=words):
+                npool.fractional_max_pool(x, (2,), (3,), samples=samples)
+        got = npool.fractional_max_pool(x, (2,), (3,), samples=send(one))
+    wanted = npool.fractional_max_pool(X[0, 0], (2,), (3,), samples=one)
+    np.testing.assert_array_equal(got.home(), wanted)
+
+
 # --- past 2**31 elements --------------------------------------------------------------------------
 
 
@@ -231,6 +247,13 @@ def test_a_launch_asks_the_driver_for_no_more_than_it_needs(monkeypatch, current
     assert (kernel, shared, stream, extra) == ("function", 0, STREAM, 0)
     assert len(dims) == 6
     assert len(values) == len(kinds)
+
+
+def test_what_the_host_sends_keeps_to_the_stream():
+    api = Api(77)
+    array = np.arange(3.0)
+    driven(api).upload(4096, array, 0, STREAM)
+    assert api.asked[-1] == ("cuMemcpyHtoDAsync", (4096, array.ctypes.data, 24, STREAM))
 
 
 def test_what_the_driver_refuses_is_said():

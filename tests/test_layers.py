@@ -110,7 +110,8 @@ MAY_IMPORT = {
     ),
     # The other engine: one file of it knows which package compiles for CUDA.
     "npool.cuda": Room(
-        ("numpy", "npool.cuda", "npool.operation", "npool.unpool", "npool.identities",
+        ("numpy", "npool.cuda", "npool.operation", "npool.unpool", "npool.fractional",
+         "npool.identities",
          "npool.rebinding", "npool.cpu.interpreted", *VALUES),
         ("ml_dtypes", "cuda"),
         why="the same plans and reducers; numba-cuda by way of npool.cuda.toolkit",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -65,9 +64,7 @@ def _drawn(samples: Any, shape: tuple[int, ...], source: Held) -> tuple[Held, tu
     if not is_float(found.dtype):
         raise TypeError(f"samples must be floats, got {found.dtype}: convert them with astype")
     given = (1,) * (len(shape) - len(found.shape)) + found.shape
-    if len(given) != len(shape) or any(
-        n not in (1, m) for n, m in zip(given, shape, strict=True)
-    ):
+    if len(given) != len(shape) or any(n not in (1, m) for n, m in zip(given, shape, strict=True)):
         raise ValueError(
             f"samples has shape {found.shape}, which does not broadcast to {shape}: one for each "
             "index of the axes that are not pooled, and in the last axis one for each pooled axis"
@@ -79,10 +76,7 @@ def _drawn(samples: Any, shape: tuple[int, ...], source: Held) -> tuple[Held, tu
 
 
 def _pooled(
-    source: Held,
-    asked: Operation,
-    out: Any,
-    drawn: tuple[Held, tuple[int, ...]] | None = None,
+    source: Held, asked: Operation, out: Any, drawn: tuple[Held, tuple[int, ...]] | None = None
 ) -> Any:
     plan, result = asked.plan, asked.types.result
     if result.kind == "c" and source.dtype.kind != "c":
@@ -183,7 +177,9 @@ def gathered(
             kind, plan, source.dtype, order, source.strides, target.strides,
             places.dtype if places else None, include_pad, divisor, aligned,
         )  # fmt: skip
-        calls.run(made, source, {RESULT: target.address, POSITIONS: places.address if places else 0})
+        calls.run(
+            made, source, {RESULT: target.address, POSITIONS: places.address if places else 0}
+        )
     return calls.delivered(results)
 
 

@@ -9,7 +9,7 @@ picked from: what they cost does not grow with what they hold.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -91,27 +91,19 @@ def drawn_program(
 
 
 def _everywhere(
-    build: Build,
-    operation: Operation,
-    kinds: Kinds,
-    dims: Sequence[Dim],
-    aligned: tuple[int, int],
+    build: Build, operation: Operation, kinds: Kinds, dims: Sequence[Dim], aligned: tuple[int, int]
 ) -> tuple[list[Dim], Pointers]:
     """Windows of every position, as accumulators in a buffer."""
     passes = Passes(build, operation, kinds)
-    dense = [
-        d
-        if d.window is None
-        else Dim(d.size, d.size - d.window.kernel + 1, d.src, d.dst,
-                 Window(d.size, d.window.kernel, 1, 1, 0, 0, d.size - d.window.kernel + 1),
-                 d.place, d.axis)  # fmt: skip
-        for d in dims
-    ]
+    dense = []
+    for d in dims:
+        if d.window is not None:
+            out = d.size - d.window.kernel + 1
+            d = replace(d, out=out, window=Window(d.size, d.window.kernel, 1, 1, 0, 0, out))
+        dense.append(d)
     made, pointers = passes.folded(dense, aligned)
-    return [
-        Dim(m.size, d.out, m.src, d.dst, d.window, d.place, d.axis)
-        for m, d in zip(made, dims, strict=True)
-    ], pointers
+    found = [replace(d, size=m.size, src=m.src) for m, d in zip(made, dims, strict=True)]
+    return found, pointers
 
 
 def _arrange(
@@ -158,8 +150,8 @@ def _arrange(
     for a, (i, rank) in enumerate(zip(pooled, ranks, strict=True)):
         window, dim = windows[rank], kept[i].dim
         numbers |= {f"o{a}": window.out, f"last{a}": window.size - window.kernel,
-                    f"far{a}": _step(window, singles[rank]), f"m{a}": dim.src, f"u{a}": rank * stride,
-                    f"p{a}": dim.place}  # fmt: skip
+                    f"far{a}": _step(window, singles[rank]), f"m{a}": dim.src,
+                    f"u{a}": rank * stride, f"p{a}": dim.place}  # fmt: skip
     for k, i in enumerate(outer):
         dim = kept[i].dim
         numbers |= {f"n{k}": dim.out, f"si{k}": dim.src, f"so{k}": dim.dst,

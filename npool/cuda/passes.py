@@ -46,9 +46,7 @@ class Passes:
         current, pointers = self.folded(dims, aligned)
         self._finish(current, pointers, dims, counted)
 
-    def folded(
-        self, dims: Sequence[Dim], aligned: tuple[int, int]
-    ) -> tuple[list[Dim], Pointers]:
+    def folded(self, dims: Sequence[Dim], aligned: tuple[int, int]) -> tuple[list[Dim], Pointers]:
         """Every axis, the one that shrinks most first: accumulators in a buffer."""
         current, pointers = [replace(d, out=d.size, window=None) for d in dims], None
         self.aligned = (aligned[0], 16)

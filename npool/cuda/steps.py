@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from npool.cuda.dims import Dim, joined
-from npool.cuda.forms import Form, Gather, Tap
+from npool.cuda.forms import Drawing, Form, Gather, Tap
 from npool.cuda.walks import Walk
 from npool.geometry import Window
 
@@ -53,7 +53,7 @@ class Needs:
 class Launch:
     """A form with its numbers (but for `full` and the parameters) and its grid."""
 
-    form: Form | Walk | Gather
+    form: Form | Walk | Gather | Drawing
     numbers: dict[str, int]
     grid: tuple[int, int, int]
     block: tuple[int, int, int]

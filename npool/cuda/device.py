@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from npool.cuda import calls
-from npool.cuda.backward import gather_program
+from npool.cuda.backward import backwards, gather_program
 from npool.cuda.drawn import drawn_program
 from npool.cuda.holders import Held, aligned_to
 from npool.cuda.program import POSITIONS, RESULT, SAMPLES, Program, program
@@ -171,9 +171,12 @@ def gathered(
     if target.size and not source.size:
         raise ValueError(f"{name} of shape {source.shape} holds nothing: there is no window")
     if target.size:
+        made = None
+        if kind in ("sum", "average") and not is_integer(source.dtype):
+            made = _backwards_program(plan, source, target, include_pad, divisor)
         aligned = (aligned_to([d.address for d in (source, places) if d]),
                    aligned_to([target.address]))  # fmt: skip
-        made = _gradient_program(
+        made = made or _gradient_program(
             kind, plan, source.dtype, order, source.strides, target.strides,
             places.dtype if places else None, include_pad, divisor, aligned,
         )  # fmt: skip
@@ -181,6 +184,23 @@ def gathered(
             made, source, {RESULT: target.address, POSITIONS: places.address if places else 0}
         )
     return calls.delivered(results)
+
+
+def _backwards_program(
+    plan: Plan, source: Held, target: Held, include_pad: bool | None, divisor: int
+) -> Program | None:
+    """Gradients as pooling of gradients, where that is what they are and costs less."""
+    found = backwards(plan, include_pad, divisor)
+    if found is None:
+        return None
+    described: Any = source
+    asked = operation(
+        described, found.kernels, 1, found.pads, found.dilations, False, plan.axes,
+        "avg" if found.divisor else "sum", None, None, found.divisor or None, "half_even", False,
+        np.int64,
+    )  # fmt: skip
+    aligned = aligned_to([source.address]), aligned_to([target.address])
+    return _program(asked, source.dtype, source.strides, target.strides, aligned)
 
 
 def unpool(

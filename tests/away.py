@@ -95,6 +95,7 @@ class Executor(Uploads):
             code.source,
             code.kinds,
             code.form,
+            code.pointers,
             code.reducer and code.reducer.combine,
             code.reducer and code.reducer.lift,
             code.reducer and code.reducer.finish,
@@ -255,6 +256,7 @@ def small_grids():
 def _forget():
     device._program.cache_clear()
     device._drawn_program.cache_clear()
+    device._take_program.cache_clear()
     device._gradient_program.cache_clear()
 
 

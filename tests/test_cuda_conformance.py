@@ -138,6 +138,27 @@ def test_windows_that_begin_elsewhere_in_each_plane(geometry):
                 assert_exact(a, b)
 
 
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda g: g.name)
+def test_elements_at_positions(geometry):
+    rng = np.random.default_rng(len(geometry.name) * 32452843 + sum(geometry.kernel))
+    pooled = tuple(range(-len(geometry.kernel), 0))
+    for turn in range(PROBLEMS):
+        x, arguments = problem(geometry, rng)
+        with np.errstate(all="ignore"):
+            _, places = oracle.pool(x, **arguments, reduce="max", return_indices=True)
+        index = np.empty_like(x, shape=places.shape, dtype=np.int64 if turn % 2 else np.int32)
+        index[...] = places
+        other = np.empty_like(x)
+        other[...] = rng.integers(-9, 10, x.shape)
+        flat = other.reshape(*x.shape[: x.ndim - len(pooled)], -1)
+        lead = flat.shape[:-1]
+        wanted = np.take_along_axis(flat, places.reshape(*lead, -1).clip(0), -1)
+        wanted = np.where(places < 0, np.float32(0), wanted.reshape(places.shape))
+        for executor, grids in zip(EXECUTORS, GRIDS[turn % 2], strict=True):
+            got = within(grids, npool.take_pooled, executor, other, index, axes=pooled)
+            assert_exact(got, wanted)
+
+
 def test_every_kernel_has_200_problems_of_20_geometries():
     # Each of the tests above goes through all of them, and leaves none out.
     assert len({(g.kernel, g.stride, g.dilation, g.layout) for g in GEOMETRIES}) >= 20
@@ -330,6 +351,33 @@ def test_adaptive_bins(shape, bins, axes, rng):
                output_size=bins, axes=axes)  # fmt: skip
     wanted = npool.adaptive_avg_pool_backward(values, shape, bins, axes=axes)
     np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("overlap", ["sum", "average"])
+def test_gradients_of_large_windows_cost_what_smaller_ones_do(overlap, rng):
+    face = npool.sum_pool_backward if overlap == "sum" else npool.avg_pool_backward
+    cost = []
+    for kernel in (33, 65, 257):
+        arguments = {"kernel_size": (kernel,), "stride": 1, "padding": kernel // 2}
+        gradient = rng.uniform(1, 2, (2, 600)).astype(np.float32)
+        EXECUTORS[0].reports.clear()
+        got = call(face, EXECUTORS[0], gradient, input_shape=(2, 600), **arguments)
+        cost.append(sum(report.instructions for _, report in EXECUTORS[0].reports))
+        np.testing.assert_allclose(got, face(gradient, (2, 600), **arguments), rtol=2e-6)
+    # 33 is 8 * 4 + 1, 257 = 64 * 4 + 1: a level more, where asking each window would be 8 times.
+    assert cost[2] < 2 * cost[0]
+
+
+def test_positions_that_an_array_has_not_give_0(rng):
+    x = rng.integers(1, 9, (3, 4, 5)).astype(np.int16)
+    places = np.array([[[-1], [20]], [[3], [19]], [[2**31], [0]]])
+    for axes in ((1, 2), (2, 1)):
+        got = call(npool.take_pooled, EXECUTORS[1], x, places, axes=axes)
+        wanted = npool.take_pooled(x, np.where((places < 0) | (places > 19), -1, places), axes=axes)
+        assert_exact(got, wanted)
+    gradient = x.astype(np.float32)
+    got = call(npool.max_unpool_backward, EXECUTORS[1], gradient, places % 20, axes=(1, 2))
+    assert_exact(got, npool.max_unpool_backward(gradient, places % 20, axes=(1, 2)))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8", "float16"])

@@ -20,6 +20,7 @@ from npool.cuda.drawn import drawn_program
 from npool.cuda.inspect import examine, read_sass
 from npool.cuda.launching import signature
 from npool.cuda.program import program
+from npool.cuda.takes import take_program
 from npool.geometry import make_plan
 from npool.operation import bins_operation, operation, planned_operation
 from npool.reducers import lp
@@ -206,6 +207,17 @@ def test_windows_drawn(positions):
     assert len(found) == 3
     assert_held(found, gate)
     assert all(row.instructions for row in found)
+
+
+@pytest.mark.parametrize("axes", [(1, 2), (2, 1)])
+def test_elements_at_positions(axes):
+    # In memory's order positions are steps; in another they are taken apart by a division.
+    shape, result = (8, 30, 30), (8, 12, 12)
+    strides = ((900, 30, 1), (144, 12, 1), (144, 12, 1))
+    made = take_program(np.dtype("float32"), shape, axes, result, (0, 1, 2), strides,
+                        np.dtype("int64"))  # fmt: skip
+    gate = Gate("take", (), (), {}, registers=64, budget=None, divides=axes == (2, 1))
+    assert_held(report.rows(made, 20.0, ARCHITECTURES), gate)
 
 
 def test_a_leak_of_float64_is_seen():

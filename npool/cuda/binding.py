@@ -27,7 +27,7 @@ if SIMULATED:
 else:
     from npool.cuda import words
 
-__all__ = ["Code", "Kinds", "bind", "bind_gather"]
+__all__ = ["Code", "Kinds", "bind", "bind_gather", "common"]
 
 _CODE = np.dtype(np.int32)
 
@@ -80,7 +80,7 @@ class Code:
 
     Attributes
     ----------
-    form : Form
+    form : Form, Walk, Gather, Drawing or one that brings its words along
     kinds : Kinds
     source : str
     pointers : tuple of numpy.dtype
@@ -89,12 +89,24 @@ class Code:
         The arguments after them.
     """
 
-    form: Form | Walk | Gather | Drawing
+    form: Any
     kinds: Kinds
     reducer: Reducer | None
     source: str
     pointers: tuple[np.dtype[Any], ...]
     numbers: tuple[tuple[str, np.dtype[Any]], ...]
+
+    @classmethod
+    def of(cls, form: Any, pointers: tuple[np.dtype[Any], ...]) -> Code:
+        """The code of a form that brings its text and its words along, made once."""
+        found = _codes.get((form, pointers))
+        if found is None:
+            numbers = tuple((name, np.dtype(np.int64)) for name, _ in form.numbers())
+            kinds = Kinds(pointers[0], pointers[0], pointers[-1])
+            found = _codes[form, pointers] = cls(
+                form, kinds, None, form.source(), pointers, numbers
+            )
+        return found
 
     def function(self, cc: tuple[int, int] = (0, 0)) -> Any:
         """The kernel as a Python function, its words bound for an architecture."""
@@ -181,7 +193,7 @@ def _counted(kinds: Kinds) -> np.dtype[Any]:
     return kinds.accumulator if kinds.accumulator.kind == "f" else np.dtype(np.int64)
 
 
-def _common(form: Form | Walk | Gather | Drawing) -> dict[str, Any]:
+def common(form: Any) -> dict[str, Any]:
     """What every kernel's text may say."""
     index = np.int64 if form.wide else np.int32
     space: dict[str, Any] = {
@@ -198,7 +210,7 @@ def _common(form: Form | Walk | Gather | Drawing) -> dict[str, Any]:
 
 def _gather_space(code: Code, form: Gather, cc: tuple[int, int]) -> dict[str, Any]:
     """The namespace of a gradient's kernel."""
-    kinds, space = code.kinds, _common(form)
+    kinds, space = code.kinds, common(form)
     same = Part(lambda x: x, cc)
     # What is only moved is moved as it is stored.
     moved = form.kind == "last"
@@ -242,7 +254,9 @@ def _space(code: Code, cc: tuple[int, int]) -> dict[str, Any]:
     form, kinds, reducer = code.form, code.kinds, code.reducer
     if isinstance(form, Gather):
         return _gather_space(code, form, cc)
-    assert reducer is not None
+    if reducer is None:
+        brought: dict[str, Any] = form.space(code, cc)
+        return brought
     held, accumulator = kinds.held(reducer), kinds.accumulator
     floating = accumulator.kind == "f"
     native, placed = kinds.native(reducer), form.placed
@@ -264,7 +278,7 @@ def _space(code: Code, cc: tuple[int, int]) -> dict[str, Any]:
 
     same = made("x: x")
     nonzero = made("x: x != 0")
-    space = _common(form)
+    space = common(form)
     if isinstance(form, Drawing):
         space |= _draws(form, cc)
     if native:

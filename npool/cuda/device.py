@@ -12,6 +12,7 @@ from npool.cuda.backward import backwards, gather_program
 from npool.cuda.drawn import drawn_program
 from npool.cuda.holders import Held, aligned_to
 from npool.cuda.program import POSITIONS, RESULT, SAMPLES, Program, program
+from npool.cuda.takes import take_program
 from npool.dtypes import is_float, is_integer
 from npool.fractional import checked_samples
 from npool.geometry import Plan, Window
@@ -20,7 +21,7 @@ from npool.operation import Operation, bins_operation, operation, planned_operat
 from npool.unpool import unpooled_shape
 from npool.values import is_sequence
 
-__all__ = ["adaptive_pool", "fractional_max_pool", "gathered", "pool", "unpool"]
+__all__ = ["adaptive_pool", "fractional_max_pool", "gathered", "pool", "taken", "unpool"]
 
 _INDEX_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))
 
@@ -227,6 +228,42 @@ def unpool(
         for axis, k, s, p in zip(picked, kernels, strides, pads, strict=True)
     )  # fmt: skip
     return gathered("last", x, Plan(result, picked, windows, shape), out, indices, name="x")
+
+
+def taken(x: Any, indices: Any, axes: tuple[int, ...], out: Any, name: str) -> Any:
+    """`npool.take_pooled`: a position that the axes do not have gives 0, as -1 does."""
+    source, places = calls.held(x, name), calls.held(indices, "indices")
+    calls.same_device(places, source, "indices")
+    if places.dtype not in _INDEX_DTYPES:
+        raise TypeError(f"indices must be of type int64 or int32, got {places.dtype}")
+    if source.dtype.kind == "c":
+        raise TypeError(f"{name} has dtype {source.dtype}: use a real one")
+    pooled, shape = places.shape, source.shape
+    if len(pooled) != len(shape) or any(
+        n != m for a, (n, m) in enumerate(zip(pooled, shape, strict=True)) if a not in axes
+    ):
+        raise ValueError(
+            f"indices has shape {pooled} and {name} is {shape}: they may differ only along "
+            f"axes={axes}"
+        )
+    if places.size and not source.size:
+        raise ValueError(f"{name} of shape {shape} holds nothing to be taken")
+    order = memory_order(shape, source.strides)
+    results = calls.results(source, pooled, order, (source.dtype,), out, places)
+    target = results[0]
+    if target.size:
+        strides = tuple(
+            tuple(s // held.dtype.itemsize for s in held.strides)
+            for held in (source, places, target)
+        )
+        made = _take_program(source.dtype, shape, axes, pooled, order, strides, places.dtype)
+        calls.run(made, source, {RESULT: target.address, POSITIONS: places.address})
+    return calls.delivered(results)
+
+
+@lru_cache(maxsize=4096)
+def _take_program(*key: Any) -> Program:
+    return take_program(*key)
 
 
 def _one_each(value: Any, count: int) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from npool.cuda.inspect import Sass, examine
 from npool.cuda.launching import signature
 from npool.cuda.program import Program, Step, program
 from npool.cuda.toolkit import ptx
+from npool.cuda.walks import Walk
 from npool.layout import memory_order
 from npool.operation import Operation, operation
 
@@ -83,6 +84,8 @@ def describe(step: Step) -> str:
     if isinstance(form, Drawing):
         windows = "x".join(map(str, form.kernels))
         return f"drawn, taps {windows}" + (", with positions" if form.placed else "")
+    if not isinstance(form, Walk):
+        return "elements at positions"
     return {"window": "walk along an axis", "adaptive": "walk over adaptive bins",
             "finish": "last pass"}[form.kind]  # fmt: skip
 

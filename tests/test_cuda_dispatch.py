@@ -135,6 +135,42 @@ def test_odd_addresses_are_read_without_wide_loads():
             assert form.load == {4: 1, 8: 2, 16: 4}[offset]
 
 
+FUNCTIONAL = {
+    "max_pool2d": {"kernel_size": 3, "stride": 2, "padding": 1},
+    "avg_pool2d": {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True},
+    "lp_pool2d": {"norm_type": 2.0, "kernel_size": 3, "stride": 2},
+    "adaptive_max_pool2d": {"output_size": (3, 2)},
+    "adaptive_avg_pool2d": {"output_size": 2},
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONAL)
+def test_names_of_torch_take_arrays_on_a_device(name):
+    face, arguments = getattr(npool.functional, name), FUNCTIONAL[name]
+    got = call(face, EXECUTOR, X, **arguments)
+    np.testing.assert_allclose(got, face(X, **arguments), rtol=1e-6)
+    with on(EXECUTOR), pytest.raises(npool.functional.ArgumentError):
+        face(send(X[0, 0]), **arguments)
+
+
+def test_positions_and_integers_under_names_of_torch():
+    whole = X.astype(np.int16)
+    got = call(npool.functional.avg_pool2d, EXECUTOR, whole, kernel_size=2)
+    np.testing.assert_array_equal(got, npool.functional.avg_pool2d(whole, 2))
+    for got, wanted in zip(
+        call(npool.functional.max_pool2d, EXECUTOR, X, kernel_size=2, return_indices=True),
+        npool.functional.max_pool2d(X, 2, return_indices=True), strict=True,
+    ):  # fmt: skip
+        np.testing.assert_array_equal(got, wanted)
+    with on(EXECUTOR):
+        with pytest.raises(TypeError, match="no kernel for CUDA devices"):
+            npool.functional.lp_pool2d(send(whole), 2, 2)
+        with pytest.raises(TypeError, match="no kernel for CUDA devices"):
+            npool.functional.lp_pool2d(send(X), np.inf, 2)
+        with pytest.raises(TypeError, match="wholly in the padding"):
+            npool.functional.max_pool1d(send(X[0, 0, :1, :2]), 2, 1, 1, 3, return_indices=True)
+
+
 def test_samples_are_checked():
     with on(EXECUTOR):
         x, one = send(X[0, 0]), np.array([[0.5]])

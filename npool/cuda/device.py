@@ -21,9 +21,22 @@ from npool.operation import Operation, bins_operation, operation, planned_operat
 from npool.unpool import unpooled_shape
 from npool.values import is_sequence
 
-__all__ = ["adaptive_pool", "fractional_max_pool", "gathered", "pool", "taken", "unpool"]
+__all__ = [
+    "adaptive_pool",
+    "described",
+    "fractional_max_pool",
+    "gathered",
+    "pool",
+    "taken",
+    "unpool",
+]
 
 _INDEX_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))
+
+
+def described(x: Any) -> Held:
+    """The shape, strides and dtype of an array on a device."""
+    return calls.held(x)
 
 
 def pool(x: Any, out: Any, *call: Any) -> Any:

@@ -9,11 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from npool.dispatch import device_engine, on_device
 from npool.dtypes import check_dtype
 from npool.layout import empty_like_order
 from npool.values import integer, sequence, shown
 
-__all__ = ["Results", "check_flag", "check_indices", "checked_input", "checked_shape", "results"]
+__all__ = [
+    "Results", "check_flag", "check_indices", "checked_input", "checked_shape", "described",
+    "results",
+]  # fmt: skip
 
 Array = NDArray[Any]
 _INDEX_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))
@@ -48,6 +52,19 @@ def checked_input(x: Any, name: str = "x") -> Array:
     check_dtype(x.dtype, name)
     array: Array = x
     return array
+
+
+def described(x: Any) -> Any:
+    """What has the shape, and NumPy's dtype, of an array of NumPy's or on a CUDA device.
+
+    Raises
+    ------
+    TypeError
+        For anything else, and for a dtype that is not supported.
+    """
+    if type(x) is not np.ndarray and on_device(x):
+        return device_engine().described(x)
+    return checked_input(x)
 
 
 def checked_shape(shape: Any, name: str = "shape") -> tuple[int, ...]:

@@ -10,12 +10,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from npool import arrays
 from npool.bins import make_drawn_plan
-from npool.dispatch import adapter_of
+from npool.dispatch import adapter_of, device_engine, on_device
 from npool.dtypes import is_float, is_half
 from npool.geometry import Plan, Sizes
 from npool.operation import planned_operation
 
-__all__ = ["fractional_max_pool"]
+__all__ = ["checked_samples", "fractional_max_pool"]
 
 Array = NDArray[Any]
 
@@ -51,7 +51,8 @@ def fractional_max_pool(
     samples : numpy.ndarray or numpy.random.Generator
         Floats from 0 to 1 of shape ``(*lengths of the axes that are not pooled, pooled axes)``,
         or what broadcasts to it: one for each plane and axis, axes in the order given. A
-        generator draws them, as float64. The steps are computed in their type.
+        generator draws them, as float64. The steps are computed in their type. For an array on
+        a device they may lie there too.
     axes : int or sequence of int, optional
         The axes to pool; negative ones count from the end. An int serves all of them.
     return_indices : bool
@@ -100,16 +101,27 @@ def fractional_max_pool(
             x, kernel_size, output_size, output_ratio, samples=samples, axes=axes,
             return_indices=return_indices, index_dtype=index_dtype, out=out,
         )  # fmt: skip
+    if type(x) is not ndarray and on_device(x):
+        plan = make_drawn_plan(tuple(x.shape), kernel_size, output_size, output_ratio, axes)
+        return device_engine().fractional_max_pool(
+            x, out, samples, plan, return_indices, index_dtype
+        )
     x = arrays.checked_input(x)
     plan = make_drawn_plan(x.shape, kernel_size, output_size, output_ratio, axes)
     operation = planned_operation(x, plan, "max", None, "half_even", return_indices, index_dtype)
     apart = tuple(n for axis, n in enumerate(x.shape) if axis not in plan.axes)
-    drawn = _samples(samples, (*apart, len(plan.axes)))
+    drawn = checked_samples(samples, (*apart, len(plan.axes)))
     return operation.apply(x, out, _starts(plan, drawn))
 
 
-def _samples(samples: Any, shape: tuple[int, ...]) -> Array:
-    """One sample for each plane and pooled axis, checked or drawn."""
+def checked_samples(samples: Any, shape: tuple[int, ...]) -> Array:
+    """One sample for each plane and pooled axis, checked or drawn.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an array of another shape or type, and for samples that do not lie between 0 and 1.
+    """
     if isinstance(samples, np.random.Generator):
         return samples.random(shape)
     if not isinstance(samples, np.ndarray) or not is_float(samples.dtype):

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from npool.cuda import device, holders, launching, steps, toolkit
+from npool.cuda import calls, device, holders, launching, steps, toolkit
 from npool.cuda.binding import Code
 from npool.cuda.holders import Held
 
@@ -72,7 +72,15 @@ def _held(x):
                 array.dtype, _empty, x)  # fmt: skip
 
 
-class Executor:
+class Uploads:
+    """Takes what the host sends, as the driver would."""
+
+    def upload(self, address, array, number, stream):
+        assert (number, stream) == (0, STREAM)
+        ctypes.memmove(address, array.ctypes.data, array.nbytes)
+
+
+class Executor(Uploads):
     """Runs launches; `cc` is the architecture whose PTX is run, of those compiled `together`."""
 
     kernels: ClassVar[dict] = {}
@@ -86,6 +94,8 @@ class Executor:
         key = (
             code.source,
             code.kinds,
+            code.form,
+            code.pointers,
             code.reducer and code.reducer.combine,
             code.reducer and code.reducer.lift,
             code.reducer and code.reducer.finish,
@@ -156,7 +166,7 @@ class Flat:
         self._at(i).view(self.dtype)[0] = value
 
 
-class Simulator:
+class Simulator(Uploads):
     """Runs launches in Numba's simulator, a Python thread for each of the GPU's."""
 
     def __init__(self):
@@ -217,16 +227,16 @@ _original = holders.held
 @contextmanager
 def on(executor):
     """Calls with `Away` arrays run by an executor."""
-    before = device.held, device.launch, device.driver
+    before = calls.held, calls.launch, calls.driver
     holders.HOLDERS["away"] = _held
-    device.held, device.launch, device.driver = _watched, executor.launch, lambda: executor
+    calls.held, calls.launch, calls.driver = _watched, executor.launch, lambda: executor
     _known.clear()
     _buffers.clear()
     try:
         yield executor
     finally:
         del holders.HOLDERS["away"]
-        device.held, device.launch, device.driver = before
+        calls.held, calls.launch, calls.driver = before
         _known.clear()
 
 
@@ -245,6 +255,8 @@ def small_grids():
 
 def _forget():
     device._program.cache_clear()
+    device._drawn_program.cache_clear()
+    device._take_program.cache_clear()
     device._gradient_program.cache_clear()
 
 

@@ -39,6 +39,9 @@ CALLS = {
     "walk": (npool.sum_pool, (LINE,), {"kernel_size": (143,), "stride": 100, "padding": 20}),
     "levels": (npool.sum_pool, (LINE,), {"kernel_size": (70,), "stride": 1, "padding": 20}),
     "bins": (npool.adaptive_avg_pool, (LINE,), {"output_size": (7,)}),
+    "drawn": (npool.fractional_max_pool, (PLANES,),
+              {"kernel_size": (2, 3), "output_size": (5, 4), "axes": (1, 2),
+               "samples": np.linspace(0.1, 0.9, 6, dtype=np.float32).reshape(3, 2)}),
     "add": (npool.max_pool_backward, (GRADIENT, POSITIONS),
             {"input_shape": TALL.shape, "kernel_size": (3, 3), "stride": 2, "padding": 1}),
     "remainder": (npool.sum_pool_backward, (DROPPED,),
@@ -95,6 +98,8 @@ MUTANTS = [
     Mutant("a window cut short", "walk", "last = min(kernel,", "last = min(kernel - 1,", "oracle"),
     Mutant("bins one too short", "bins", "+ ox - 1, ox)", ", ox)", "oracle"),
     Mutant("a window too many", "remainder", "hx < ox", "hx <= ox", "fault"),
+    Mutant("a sample of the other axis", "drawn", "su[u + u1]", "su[u + u0]", "oracle"),
+    Mutant("a tap past a drawn window", "drawn", "2 * m1", "3 * m1", "fault"),
     Mutant("neighbours share a position", "add", "== mine + 1 * px", "== mine", "oracle"),
     Mutant("an element past the row", "add", "ix_ + 1 < nx", "ix_ + 1 <= nx", "fault"),
     Mutant("a tile one off", "average", "- bx)", ")", "oracle"),
@@ -122,7 +127,8 @@ class Mutated:
 
     def __enter__(self):
         self.before = {name: getattr(binding, name)
-                       for name in ("kernel_source", "gather_source", "walk_source")}  # fmt: skip
+                       for name in ("kernel_source", "gather_source", "walk_source",
+                                    "drawn_source")}  # fmt: skip
         self.ptx = toolkit.ptx
         if self.mutant.ptx:
             toolkit.ptx = lambda *a: [(self._changed(t), n) for t, n in self.ptx(*a)]
@@ -141,5 +147,6 @@ class Mutated:
     def _forget(self):
         binding._codes.clear()
         device._program.cache_clear()
+        device._drawn_program.cache_clear()
         device._gradient_program.cache_clear()
         type(self.executor).kernels = {}

@@ -154,3 +154,41 @@ def windows(shape, arguments, include_pad):
             count *= 1 if include_pad is None else axis.counted(i) if include_pad else len(inside)
         grid = np.stack(np.meshgrid(*taps, indexing="ij"), -1).reshape(-1, len(axes))
         yield where, [tuple(p) for p in grid.tolist()], count
+
+
+def drawn_problem(geometry, rng):
+    """An array, the length of the result, and samples for fractional pooling."""
+    lead = [int(rng.integers(2, 4))]
+    if geometry.layout == "last":
+        lead = [int(rng.integers(1, 3)), 3]
+    outs = [int(rng.integers(1, 5)) for _ in geometry.kernel]
+    lengths = [
+        o + k - 1 + int(rng.integers(0, 7)) for o, k in zip(outs, geometry.kernel, strict=True)
+    ]
+    x = laid(array((*lead, *lengths), "float32", rng), geometry.layout, len(lead))
+    return x, tuple(outs), rng.random((*lead, len(outs)))
+
+
+def fractional(x, kernel, outs, samples):
+    """Fractional max pooling of the last axes, a window at a time: values and positions."""
+    pooled, kind = len(kernel), samples.dtype.type
+    lead, lengths = x.shape[: x.ndim - pooled], x.shape[x.ndim - pooled :]
+    values = np.empty((*lead, *outs), x.dtype)
+    places = np.empty((*lead, *outs), np.int64)
+    for plane in np.ndindex(*lead):
+        for where in np.ndindex(*outs):
+            window = []
+            for u, i, n, k, o in zip(samples[plane], where, lengths, kernel, outs, strict=True):
+                start = n - k
+                if i < o - 1:
+                    step = kind(n - k) / kind(o - 1)
+                    start = int((kind(i) + u) * step) - int(u * step)
+                window.append(slice(start, start + k))
+            best = place = None
+            for tap in np.ndindex(*kernel):
+                at = tuple(w.start + t for w, t in zip(window, tap, strict=True))
+                v = x[(*plane, *at)]
+                if best is None or v > best or np.isnan(v):
+                    best, place = v, np.ravel_multi_index(at, lengths)
+            values[(*plane, *where)], places[(*plane, *where)] = best, place
+    return values, places

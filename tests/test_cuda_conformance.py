@@ -10,8 +10,17 @@ pytest.importorskip(
     "numba_cuda", reason="the CUDA kernels need numba-cuda: pip install npool[cuda]"
 )
 
-from away import Executor, call, small_grids
-from cuda_problems import GEOMETRIES, array, counted_gradient, laid, picked_gradient, problem
+from away import Executor, call, send, small_grids
+from cuda_problems import (
+    GEOMETRIES,
+    array,
+    counted_gradient,
+    drawn_problem,
+    fractional,
+    laid,
+    picked_gradient,
+    problem,
+)
 
 import npool
 from npool.testing import Problem, oracle
@@ -93,7 +102,9 @@ def test_gradients(geometry):
             _, places = oracle.pool(x, **arguments, reduce="max", return_indices=True)
         indices = np.empty_like(gradient, dtype=np.int64 if turn % 2 else np.int32)
         indices[...] = places
-        pad = bool(turn % 2)
+        # Where padding does not count, a window of nothing else has no average.
+        empty = Problem("avg", shape, (0,), **_of(arguments)).has_empty_window()
+        pad = bool(turn % 2) or empty
         for executor, grids in zip(EXECUTORS, GRIDS[turn % 2], strict=True):
             around = partial(within, grids)
             got = around(npool.max_pool_backward, executor, gradient, indices,
@@ -103,10 +114,55 @@ def test_gradients(geometry):
                 npool.sum_pool_backward, executor, gradient, input_shape=shape, **arguments
             )
             assert_exact(got, counted_gradient(gradient, shape, arguments, None).astype(np.float32))
-            if pad or not Problem("avg", shape, (0,), **_of(arguments)).has_empty_window():
-                got = around(npool.avg_pool_backward, executor, gradient, input_shape=shape,
-                           **arguments, count_include_pad=pad)  # fmt: skip
-                assert_close(got, counted_gradient(gradient, shape, arguments, pad), 8, 1e-6)
+            got = around(npool.avg_pool_backward, executor, gradient, input_shape=shape,
+                         **arguments, count_include_pad=pad)  # fmt: skip
+            assert_close(got, counted_gradient(gradient, shape, arguments, pad), 8, 1e-6)
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda g: g.name)
+def test_windows_that_begin_elsewhere_in_each_plane(geometry):
+    rng = np.random.default_rng(len(geometry.name) * 15485863 + sum(geometry.kernel))
+    pooled = tuple(range(-len(geometry.kernel), 0))
+    for turn in range(PROBLEMS):
+        x, outs, samples = drawn_problem(geometry, rng)
+        # Samples that lie on the device, and those that the host has to send there.
+        single = samples.astype(np.float32)
+        for executor, grids in zip(EXECUTORS, GRIDS[turn % 2], strict=True):
+            around = partial(within, grids)
+            given = {"kernel_size": geometry.kernel, "output_size": outs, "axes": pooled}
+            got = around(npool.fractional_max_pool, executor, x, samples=send(single), **given)
+            assert_exact(got, fractional(x, geometry.kernel, outs, single)[0])
+            got = around(npool.fractional_max_pool, executor, x, samples=samples,
+                         return_indices=True, **given)  # fmt: skip
+            for a, b in zip(got, fractional(x, geometry.kernel, outs, samples), strict=True):
+                assert_exact(a, b)
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda g: g.name)
+def test_elements_at_positions(geometry):
+    rng = np.random.default_rng(len(geometry.name) * 32452843 + sum(geometry.kernel))
+    pooled = tuple(range(-len(geometry.kernel), 0))
+    for turn in range(PROBLEMS):
+        x, arguments = problem(geometry, rng)
+        with np.errstate(all="ignore"):
+            _, places = oracle.pool(x, **arguments, reduce="max", return_indices=True)
+        index = np.empty_like(x, shape=places.shape, dtype=np.int64 if turn % 2 else np.int32)
+        index[...] = places
+        other = np.empty_like(x)
+        other[...] = rng.integers(-9, 10, x.shape)
+        flat = other.reshape(*x.shape[: x.ndim - len(pooled)], -1)
+        lead = flat.shape[:-1]
+        wanted = np.take_along_axis(flat, places.reshape(*lead, -1).clip(0), -1)
+        wanted = np.where(places < 0, np.float32(0), wanted.reshape(places.shape))
+        for executor, grids in zip(EXECUTORS, GRIDS[turn % 2], strict=True):
+            got = within(grids, npool.take_pooled, executor, other, index, axes=pooled)
+            assert_exact(got, wanted)
+
+
+def test_every_kernel_has_200_problems_of_20_geometries():
+    # Each of the tests above goes through all of them, and leaves none out.
+    assert len({(g.kernel, g.stride, g.dilation, g.layout) for g in GEOMETRIES}) >= 20
+    assert PROBLEMS * len(GEOMETRIES) >= 200
 
 
 def within(grids, *arguments, **options):
@@ -117,6 +173,37 @@ def within(grids, *arguments, **options):
 
 def _of(arguments):
     return {**arguments, "axes": None}
+
+
+@pytest.mark.parametrize("drawn", ["float16", "bfloat16", "float32", "float64"])
+def test_samples_of_every_type(drawn):
+    rng = np.random.default_rng(3)
+    for shape, kernel, outs, axes in (
+        ((2, 9, 11, 4), (2, 2), (3, 6), (1, 2)),
+        ((2, 30, 31), (9, 8), (10, 12), (2, 1)),  # too many taps: pooled everywhere first
+        ((3, 20), (4,), (1,), (1,)),
+    ):
+        for dtype in ("float16", "int8") if drawn == "float32" else ("float32",):
+            x = array(shape, dtype, rng)
+            apart = [n for axis, n in enumerate(shape) if axis not in axes]
+            samples = rng.random((*apart, len(axes))).astype(dtype_of(drawn))
+            given = {"kernel_size": kernel, "output_size": outs, "axes": axes,
+                     "return_indices": True}  # fmt: skip
+            wanted = npool.fractional_max_pool(x, samples=samples, **given)
+            got = call(npool.fractional_max_pool, EXECUTORS[0], x, samples=send(samples), **given)
+            for a, b in zip(got, wanted, strict=True):
+                assert_exact(a, b)
+                assert a.strides == b.strides
+
+
+def test_a_sample_that_is_none_leads_nowhere():
+    x = np.arange(12, dtype=np.float32)
+    for u, like in ((np.nan, 0.0), (-3.0, 0.0), (np.inf, 1.0)):
+        samples = np.array([u], np.float32)
+        got = call(npool.fractional_max_pool, EXECUTORS[0], x, kernel_size=(2,), output_size=(5,),
+                   samples=send(samples))  # fmt: skip
+        wanted = npool.fractional_max_pool(x, (2,), (5,), samples=np.array([like], np.float32))
+        assert_exact(got, wanted)
 
 
 # --- types, reducers, large windows, bins, unpooling ----------------------------------------------
@@ -264,6 +351,33 @@ def test_adaptive_bins(shape, bins, axes, rng):
                output_size=bins, axes=axes)  # fmt: skip
     wanted = npool.adaptive_avg_pool_backward(values, shape, bins, axes=axes)
     np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("overlap", ["sum", "average"])
+def test_gradients_of_large_windows_cost_what_smaller_ones_do(overlap, rng):
+    face = npool.sum_pool_backward if overlap == "sum" else npool.avg_pool_backward
+    cost = []
+    for kernel in (33, 65, 257):
+        arguments = {"kernel_size": (kernel,), "stride": 1, "padding": kernel // 2}
+        gradient = rng.uniform(1, 2, (2, 600)).astype(np.float32)
+        EXECUTORS[0].reports.clear()
+        got = call(face, EXECUTORS[0], gradient, input_shape=(2, 600), **arguments)
+        cost.append(sum(report.instructions for _, report in EXECUTORS[0].reports))
+        np.testing.assert_allclose(got, face(gradient, (2, 600), **arguments), rtol=2e-6)
+    # 33 is 8 * 4 + 1, 257 = 64 * 4 + 1: a level more, where asking each window would be 8 times.
+    assert cost[2] < 2 * cost[0]
+
+
+def test_positions_that_an_array_has_not_give_0(rng):
+    x = rng.integers(1, 9, (3, 4, 5)).astype(np.int16)
+    places = np.array([[[-1], [20]], [[3], [19]], [[2**31], [0]]])
+    for axes in ((1, 2), (2, 1)):
+        got = call(npool.take_pooled, EXECUTORS[1], x, places, axes=axes)
+        wanted = npool.take_pooled(x, np.where((places < 0) | (places > 19), -1, places), axes=axes)
+        assert_exact(got, wanted)
+    gradient = x.astype(np.float32)
+    got = call(npool.max_unpool_backward, EXECUTORS[1], gradient, places % 20, axes=(1, 2))
+    assert_exact(got, npool.max_unpool_backward(gradient, places % 20, axes=(1, 2)))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8", "float16"])

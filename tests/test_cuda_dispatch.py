@@ -14,7 +14,7 @@ pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install npool[cu
 from away import STREAM, Away, Executor, _held, call, on, send
 
 import npool
-from npool.cuda import device, holders, launching
+from npool.cuda import calls, holders, launching
 from npool.cuda.holders import aligned_to, held
 from npool.dispatch import on_device
 from npool.testing import oracle
@@ -135,6 +135,58 @@ def test_odd_addresses_are_read_without_wide_loads():
             assert form.load == {4: 1, 8: 2, 16: 4}[offset]
 
 
+FUNCTIONAL = {
+    "max_pool2d": {"kernel_size": 3, "stride": 2, "padding": 1},
+    "avg_pool2d": {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True},
+    "lp_pool2d": {"norm_type": 2.0, "kernel_size": 3, "stride": 2},
+    "adaptive_max_pool2d": {"output_size": (3, 2)},
+    "adaptive_avg_pool2d": {"output_size": 2},
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONAL)
+def test_names_of_torch_take_arrays_on_a_device(name):
+    face, arguments = getattr(npool.functional, name), FUNCTIONAL[name]
+    got = call(face, EXECUTOR, X, **arguments)
+    np.testing.assert_allclose(got, face(X, **arguments), rtol=1e-6)
+    with on(EXECUTOR), pytest.raises(npool.functional.ArgumentError):
+        face(send(X[0, 0]), **arguments)
+
+
+def test_positions_and_integers_under_names_of_torch():
+    whole = X.astype(np.int16)
+    got = call(npool.functional.avg_pool2d, EXECUTOR, whole, kernel_size=2)
+    np.testing.assert_array_equal(got, npool.functional.avg_pool2d(whole, 2))
+    for got, wanted in zip(
+        call(npool.functional.max_pool2d, EXECUTOR, X, kernel_size=2, return_indices=True),
+        npool.functional.max_pool2d(X, 2, return_indices=True), strict=True,
+    ):  # fmt: skip
+        np.testing.assert_array_equal(got, wanted)
+    with on(EXECUTOR):
+        with pytest.raises(TypeError, match="no kernel for CUDA devices"):
+            npool.functional.lp_pool2d(send(whole), 2, 2)
+        with pytest.raises(TypeError, match="no kernel for CUDA devices"):
+            npool.functional.lp_pool2d(send(X), np.inf, 2)
+        with pytest.raises(TypeError, match="wholly in the padding"):
+            npool.functional.max_pool1d(send(X[0, 0, :1, :2]), 2, 1, 1, 3, return_indices=True)
+
+
+def test_samples_are_checked():
+    with on(EXECUTOR):
+        x, one = send(X[0, 0]), np.array([[0.5]])
+        for samples, error, words in [
+            (send(one.astype(np.int64)), TypeError, "must be floats"),
+            (send(np.zeros((5, 1))), ValueError, "does not broadcast"),
+            (np.array([[1.5]]), ValueError, "between 0 and 1"),
+            (0.5, TypeError, "cannot make results"),
+        ]:
+            with pytest.raises(error, match=words):
+                npool.fractional_max_pool(x, (2,), (3,), samples=samples)
+        got = npool.fractional_max_pool(x, (2,), (3,), samples=send(one))
+    wanted = npool.fractional_max_pool(X[0, 0], (2,), (3,), samples=one)
+    np.testing.assert_array_equal(got.home(), wanted)
+
+
 # --- past 2**31 elements --------------------------------------------------------------------------
 
 
@@ -212,7 +264,7 @@ def test_a_launch_asks_the_driver_for_no_more_than_it_needs(monkeypatch, current
     monkeypatch.setattr(launching, "_driver", driver)
     monkeypatch.setattr(launching, "_kernels", {})
     monkeypatch.setattr(launching, "_architectures", {})
-    monkeypatch.setattr(device, "held", lambda x, name="x": _held(x))
+    monkeypatch.setattr(calls, "held", lambda x, name="x": _held(x))
     monkeypatch.setitem(holders.HOLDERS, "away", _held)
     for _ in range(2):
         npool.max_pool(send(X), (2, 2))
@@ -231,6 +283,13 @@ def test_a_launch_asks_the_driver_for_no_more_than_it_needs(monkeypatch, current
     assert (kernel, shared, stream, extra) == ("function", 0, STREAM, 0)
     assert len(dims) == 6
     assert len(values) == len(kinds)
+
+
+def test_what_the_host_sends_keeps_to_the_stream():
+    api = Api(77)
+    array = np.arange(3.0)
+    driven(api).upload(4096, array, 0, STREAM)
+    assert api.asked[-1] == ("cuMemcpyHtoDAsync", (4096, array.ctypes.data, 24, STREAM))
 
 
 def test_what_the_driver_refuses_is_said():

@@ -13,14 +13,16 @@ pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install npool[cu
 
 from cli_process import run
 
-from npool.bins import make_bins_plan
+from npool.bins import make_bins_plan, make_drawn_plan
 from npool.cuda import inspect, report, toolkit
 from npool.cuda.backward import gather_program
+from npool.cuda.drawn import drawn_program
 from npool.cuda.inspect import examine, read_sass
 from npool.cuda.launching import signature
 from npool.cuda.program import program
+from npool.cuda.takes import take_program
 from npool.geometry import make_plan
-from npool.operation import bins_operation, operation
+from npool.operation import bins_operation, operation, planned_operation
 from npool.reducers import lp
 
 pytestmark = [
@@ -190,6 +192,32 @@ def test_adaptive_bins():
     steps = gather_program("average", plan, np.dtype("float32"), (0, 1, 2, 3), outs, seen.strides,
                            include_pad=False)  # fmt: skip
     assert_held(report.rows(steps, 8.0, ARCHITECTURES), gate, interiors=False)
+
+
+@pytest.mark.parametrize("positions", [False, True])
+def test_windows_drawn(positions):
+    shape = (4, 8, 30, 30)
+    seen = report._Seen(shape, report._contiguous(shape, 4), np.dtype("float32"))
+    plan = make_drawn_plan(shape, (2, 2), (12, 12), None, None)
+    asked = planned_operation(seen, plan, "max", None, "half_even", positions, np.int64)
+    outs = report._contiguous(plan.out_shape, 4)
+    made = drawn_program(asked, seen.dtype, seen.strides, outs, np.dtype("float32"), (16, 2, 1))
+    gate = Gate("fractional max", (), (), {}, registers=64, budget=None)
+    found = report.rows(made, 20.0, ARCHITECTURES)
+    assert len(found) == 3
+    assert_held(found, gate)
+    assert all(row.instructions for row in found)
+
+
+@pytest.mark.parametrize("axes", [(1, 2), (2, 1)])
+def test_elements_at_positions(axes):
+    # In memory's order positions are steps; in another they are taken apart by a division.
+    shape, result = (8, 30, 30), (8, 12, 12)
+    strides = ((900, 30, 1), (144, 12, 1), (144, 12, 1))
+    made = take_program(np.dtype("float32"), shape, axes, result, (0, 1, 2), strides,
+                        np.dtype("int64"))  # fmt: skip
+    gate = Gate("take", (), (), {}, registers=64, budget=None, divides=axes == (2, 1))
+    assert_held(report.rows(made, 20.0, ARCHITECTURES), gate)
 
 
 def test_a_leak_of_float64_is_seen():

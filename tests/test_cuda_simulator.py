@@ -12,6 +12,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install npool[cuda]")
@@ -65,6 +66,17 @@ if SIMULATED:
             case.check()
         # An empty batch is no work.
         assert SIMULATOR.launches > before or case.rule.name == "empty_batch_gives_empty_result"
+
+    @pytest.mark.parametrize("drawn", ["float32", "float16"])
+    def test_windows_drawn_at_random(drawn):
+        rng = np.random.default_rng(2)
+        x = rng.integers(-9, 9, (2, 7, 9)).astype(np.float32)
+        samples = rng.random((2, 2)).astype(drawn)
+        given = {"kernel_size": (2, 3), "output_size": (3, 4), "samples": samples,
+                 "return_indices": True}  # fmt: skip
+        for got, wanted in zip(call(npool.fractional_max_pool, SIMULATOR, x, **given),
+                               npool.fractional_max_pool(x, **given), strict=True):  # fmt: skip
+            np.testing.assert_array_equal(got, wanted)
 
     def test_enough_rules_apply():
         assert len(CASES) > 20

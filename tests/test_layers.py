@@ -78,7 +78,9 @@ MAY_IMPORT = {
     "npool.layout": Room(("numpy", "npool.memory")),
     "npool.reducer": Room(("numpy", *WORDS, "npool.dtypes"), why="the class, without the table"),
     "npool.reducers": Room(("numpy", *WORDS, "npool.dtypes", "npool.reducer"), why="words"),
-    "npool.arrays": Room(("numpy", "npool.values", "npool.dtypes", "npool.layout", "npool.memory")),
+    "npool.arrays": Room(
+        ("numpy", "npool.values", "npool.dispatch", "npool.dtypes", "npool.layout", "npool.memory")
+    ),
     "npool.averages": Room(("numpy", *WORDS, "npool.dtypes", "npool.reducers")),
     # The only way from the API to an engine is inside a call.
     "npool.operation": Room(("numpy", *VALUES), ("npool.cpu.engine",)),
@@ -111,7 +113,8 @@ MAY_IMPORT = {
     ),
     # The other engine: one file of it knows which package compiles for CUDA.
     "npool.cuda": Room(
-        ("numpy", "npool.cuda", "npool.operation", "npool.unpool", "npool.identities",
+        ("numpy", "npool.cuda", "npool.operation", "npool.unpool", "npool.fractional",
+         "npool.identities",
          "npool.rebinding", "npool.cpu.interpreted", *VALUES),
         ("ml_dtypes", "cuda"),
         why="the same plans and reducers; numba-cuda by way of npool.cuda.toolkit",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,10 +18,50 @@ from npool.cuda.steps import MOST_Y, NARROW, THREADS, WIDEST, Launch, grid_of, s
 from npool.dtypes import accumulator_dtype
 from npool.geometry import Plan
 
-__all__ = ["gather_program"]
+__all__ = ["Backwards", "backwards", "gather_program"]
 
 #: The most elements of a thread.
 MOST_CELLS = 16
+
+
+class Backwards(NamedTuple):
+    """Pooling, of stride 1, of the gradients, whose sums are the gradient."""
+
+    kernels: tuple[int, ...]
+    pads: tuple[tuple[int, int], ...]
+    dilations: tuple[int, ...]
+    divisor: int
+
+
+def backwards(plan: Plan, include_pad: bool | None, divisor: int) -> Backwards | None:
+    """The gradient of sums (`include_pad` None) or averages as pooling, where it is one.
+
+    It is for windows at every element, all divided by one number. That is said of windows that
+    overlap more than a few times only: then pooling costs less than asking each of them, and
+    does not grow with the window.
+    """
+    pads, many = [], False
+    for w in plan.windows:
+        if isinstance(w, Bins) or w.stride != 1:
+            return None
+        before = w.extent - 1 - w.before
+        after = w.size - w.out - before + w.extent - 1
+        if before < 0 or after < 0:
+            return None
+        if include_pad is not None and not divisor:
+            runs = w.runs(include_pad)
+            if len(runs) > 1 or not runs[0][1]:
+                return None
+        pads.append((before, after))
+        many |= w.kernel > MOST_WINDOWS
+    if not many:
+        return None
+    if include_pad is not None and not divisor:
+        divisor = prod(w.runs(include_pad)[0][1] for w in plan.windows)
+    return Backwards(
+        tuple(w.kernel for w in plan.windows), tuple(pads),
+        tuple(w.dilation for w in plan.windows), divisor,
+    )  # fmt: skip
 
 
 def gather_program(

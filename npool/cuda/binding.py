@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from npool.cuda.draws import drawn_source
 from npool.cuda.emit import kernel_source
-from npool.cuda.forms import Form, Gather
+from npool.cuda.forms import Drawing, Form, Gather
 from npool.cuda.gathers import gather_source
 from npool.cuda.toolkit import SIMULATED, Part, cuda
 from npool.cuda.walks import Walk, walk_source
@@ -26,7 +27,7 @@ if SIMULATED:
 else:
     from npool.cuda import words
 
-__all__ = ["Code", "Kinds", "bind", "bind_gather"]
+__all__ = ["Code", "Kinds", "bind", "bind_gather", "common"]
 
 _CODE = np.dtype(np.int32)
 
@@ -79,7 +80,7 @@ class Code:
 
     Attributes
     ----------
-    form : Form
+    form : Form, Walk, Gather, Drawing or one that brings its words along
     kinds : Kinds
     source : str
     pointers : tuple of numpy.dtype
@@ -88,12 +89,24 @@ class Code:
         The arguments after them.
     """
 
-    form: Form | Walk | Gather
+    form: Any
     kinds: Kinds
     reducer: Reducer | None
     source: str
     pointers: tuple[np.dtype[Any], ...]
     numbers: tuple[tuple[str, np.dtype[Any]], ...]
+
+    @classmethod
+    def of(cls, form: Any, pointers: tuple[np.dtype[Any], ...]) -> Code:
+        """The code of a form that brings its text and its words along, made once."""
+        found = _codes.get((form, pointers))
+        if found is None:
+            numbers = tuple((name, np.dtype(np.int64)) for name, _ in form.numbers())
+            kinds = Kinds(pointers[0], pointers[0], pointers[-1])
+            found = _codes[form, pointers] = cls(
+                form, kinds, None, form.source(), pointers, numbers
+            )
+        return found
 
     def function(self, cc: tuple[int, int] = (0, 0)) -> Any:
         """The kernel as a Python function, its words bound for an architecture."""
@@ -108,7 +121,7 @@ class Code:
 _codes: dict[Any, Code] = {}
 
 
-def bind(reducer: Reducer, kinds: Kinds, form: Form | Walk) -> Code:
+def bind(reducer: Reducer, kinds: Kinds, form: Form | Walk | Drawing) -> Code:
     """The code of a form for a reducer and its types.
 
     Raises
@@ -117,7 +130,9 @@ def bind(reducer: Reducer, kinds: Kinds, form: Form | Walk) -> Code:
         Where the reducer's identity does not fit its accumulator.
     """
     held = kinds.held(reducer)
-    form = replace(form, parts=len(held), params=len(reducer.params))
+    form = replace(form, parts=len(held))
+    if not isinstance(form, Drawing):
+        form = replace(form, params=len(reducer.params))
     if isinstance(form, Form):
         form = _simplified(reducer, kinds, form)
     # Two reducers that differ in their parameters alone share their kernels.
@@ -142,15 +157,19 @@ def _simplified(reducer: Reducer, kinds: Kinds, form: Form) -> Form:
     return replace(form, plain=plain, closed=len(held) == 1 and (native or words_alone or sums))
 
 
-def _bound(reducer: Reducer, kinds: Kinds, form: Form | Walk) -> Code:
+def _bound(reducer: Reducer, kinds: Kinds, form: Form | Walk | Drawing) -> Code:
     held = kinds.held(reducer)
     sources = held if form.folded else (kinds.element(reducer),)
+    if isinstance(form, Drawing):
+        drawn = form.stored if form.stored != "bfloat16" else "uint16"
+        sources = (*sources, storage(np.dtype(drawn)))
     results = kinds.written(reducer) if form.finishing else held
     index = np.dtype(np.int64 if form.wide else np.int32)
-    kind = {"i": index, "l": np.dtype(np.int64), "c": _counted(kinds), "f": np.dtype(np.float64)}
+    kind = {"i": index, "l": np.dtype(np.int64), "c": _counted(kinds), "e": np.dtype(np.float32),
+            "f": np.dtype(np.float64)}  # fmt: skip
     numbers = tuple((name, kind[letter]) for name, letter in form.numbers())
-    source = kernel_source(form) if isinstance(form, Form) else walk_source(form)
-    return Code(form, kinds, reducer, source, (*sources, *results), numbers)
+    make: Any = {Form: kernel_source, Walk: walk_source, Drawing: drawn_source}[type(form)]
+    return Code(form, kinds, reducer, make(form), (*sources, *results), numbers)
 
 
 def bind_gather(kinds: Kinds, form: Gather) -> Code:
@@ -174,7 +193,7 @@ def _counted(kinds: Kinds) -> np.dtype[Any]:
     return kinds.accumulator if kinds.accumulator.kind == "f" else np.dtype(np.int64)
 
 
-def _common(form: Form | Walk | Gather) -> dict[str, Any]:
+def common(form: Any) -> dict[str, Any]:
     """What every kernel's text may say."""
     index = np.int64 if form.wide else np.int32
     space: dict[str, Any] = {
@@ -191,7 +210,7 @@ def _common(form: Form | Walk | Gather) -> dict[str, Any]:
 
 def _gather_space(code: Code, form: Gather, cc: tuple[int, int]) -> dict[str, Any]:
     """The namespace of a gradient's kernel."""
-    kinds, space = code.kinds, _common(form)
+    kinds, space = code.kinds, common(form)
     same = Part(lambda x: x, cc)
     # What is only moved is moved as it is stored.
     moved = form.kind == "last"
@@ -205,12 +224,39 @@ def _gather_space(code: Code, form: Gather, cc: tuple[int, int]) -> dict[str, An
     return space
 
 
+def _draws(form: Drawing, cc: tuple[int, int]) -> dict[str, Any]:
+    """How a sample is read, and where the window of a number begins by it, for each axis."""
+    space: dict[str, Any] = {"draw": words.DECODERS.get(form.stored) or Part(lambda u: u, cc)}
+    for a, sample in enumerate(form.samples):
+        single = np.float64 if sample == "float64" else np.float32
+        # A half type rounds after each step; float32 is wide enough to round but once.
+        decode, encode = words.DECODERS.get(sample), words.ENCODERS.get(sample)
+        rounded = "decode(encode({}))" if decode else "({})"
+        ahead = rounded.format(rounded.format("single(i) + drawn") + " * far")
+        text = (
+            "def begin(u, i, far, last):\n"
+            # What is no sample (NaN, say) may not lead out of the array.
+            "    drawn = select(u >= 0, single(u), single(0))\n"
+            "    drawn = select(drawn <= 1, drawn, single(1))\n"
+            f"    ahead = whole({ahead})\n"
+            f"    return min(whole(ahead - whole({rounded.format('drawn * far')})), last)\n"
+        )
+        found = {"single": single, "whole": np.int64 if form.wide else np.int32,
+                 "decode": decode, "encode": encode, "select": words.select,
+                 "min": words.least}  # fmt: skip
+        exec(text, found)
+        space[f"begin{a}"] = Part(found["begin"], cc)
+    return space
+
+
 def _space(code: Code, cc: tuple[int, int]) -> dict[str, Any]:
     """The namespace of a kernel."""
     form, kinds, reducer = code.form, code.kinds, code.reducer
     if isinstance(form, Gather):
         return _gather_space(code, form, cc)
-    assert reducer is not None
+    if reducer is None:
+        brought: dict[str, Any] = form.space(code, cc)
+        return brought
     held, accumulator = kinds.held(reducer), kinds.accumulator
     floating = accumulator.kind == "f"
     native, placed = kinds.native(reducer), form.placed
@@ -232,7 +278,9 @@ def _space(code: Code, cc: tuple[int, int]) -> dict[str, Any]:
 
     same = made("x: x")
     nonzero = made("x: x != 0")
-    space = _common(form)
+    space = common(form)
+    if isinstance(form, Drawing):
+        space |= _draws(form, cc)
     if native:
         end = str(reducer.identity)
         lanes = 2 if kinds.pairs else 1

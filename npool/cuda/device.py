@@ -2,53 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from npool.bins import Drawn
-from npool.cuda.backward import gather_program
-from npool.cuda.holders import Held, aligned_to, held
-from npool.cuda.launching import driver, launch
-from npool.cuda.program import INPUT, POSITIONS, RESULT, Program, program
-from npool.dtypes import is_integer
+from npool.cuda import calls
+from npool.cuda.backward import backwards, gather_program
+from npool.cuda.drawn import drawn_program
+from npool.cuda.holders import Held, aligned_to
+from npool.cuda.program import POSITIONS, RESULT, SAMPLES, Program, program
+from npool.cuda.takes import take_program
+from npool.dtypes import is_float, is_integer
+from npool.fractional import checked_samples
 from npool.geometry import Plan, Window
 from npool.layout import memory_order
-from npool.operation import Operation, bins_operation, operation
+from npool.operation import Operation, bins_operation, operation, planned_operation
 from npool.unpool import unpooled_shape
 from npool.values import is_sequence
 
-__all__ = ["adaptive_pool", "gathered", "pool", "unpool"]
+__all__ = [
+    "adaptive_pool",
+    "described",
+    "fractional_max_pool",
+    "gathered",
+    "pool",
+    "taken",
+    "unpool",
+]
 
 _INDEX_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))
 
 
+def described(x: Any) -> Held:
+    """The shape, strides and dtype of an array on a device."""
+    return calls.held(x)
+
+
 def pool(x: Any, out: Any, *call: Any) -> Any:
     """`npool.pool` for an array on a device; `call` is what `npool.operation.operation` takes."""
-    source = held(x)
+    source = calls.held(x)
     described: Any = source
     return _pooled(source, operation(described, *call), out)
 
 
 def adaptive_pool(x: Any, out: Any, *call: Any) -> Any:
     """`npool.adaptive_pool`; `call` is what `npool.operation.bins_operation` takes."""
-    source = held(x)
+    source = calls.held(x)
     described: Any = source
     return _pooled(source, bins_operation(described, *call), out)
 
 
-def _pooled(source: Held, asked: Operation, out: Any) -> Any:
+def fractional_max_pool(x: Any, out: Any, samples: Any, plan: Plan, *call: Any) -> Any:
+    """`npool.fractional_max_pool`; `call` is what `npool.operation.planned_operation` takes.
+
+    Samples on the device are read where they lie, by the kernel, which takes one that does not lie
+    between 0 and 1 for the nearest that does; a generator's, and those of an array of NumPy's, are
+    copied there first.
+    """
+    source = calls.held(x)
+    described: Any = source
+    asked = planned_operation(described, plan, "max", None, "half_even", *call)
+    apart = tuple(n for axis, n in enumerate(plan.shape) if axis not in plan.axes)
+    drawn, strides = _drawn(samples, (*apart, len(plan.axes)), source)
+    return _pooled(source, asked, out, (drawn, strides))
+
+
+def _drawn(samples: Any, shape: tuple[int, ...], source: Held) -> tuple[Held, tuple[int, ...]]:
+    """Samples on the device, and their strides in elements once they are broadcast to `shape`."""
+    if isinstance(samples, (np.ndarray, np.random.Generator)):
+        whole = np.ascontiguousarray(checked_samples(samples, shape))
+        return calls.upload(whole.reshape(-1), source), calls.strides_in(shape, range(len(shape)))
+    found = calls.held(samples, "samples")
+    calls.same_device(found, source, "samples")
+    if not is_float(found.dtype):
+        raise TypeError(f"samples must be floats, got {found.dtype}: convert them with astype")
+    given = (1,) * (len(shape) - len(found.shape)) + found.shape
+    if len(given) != len(shape) or any(n not in (1, m) for n, m in zip(given, shape, strict=True)):
+        raise ValueError(
+            f"samples has shape {found.shape}, which does not broadcast to {shape}: one for each "
+            "index of the axes that are not pooled, and in the last axis one for each pooled axis"
+        )
+    steps = (0,) * (len(shape) - len(found.shape)) + found.strides
+    return found, tuple(
+        0 if n == 1 else s // found.dtype.itemsize for n, s in zip(given, steps, strict=True)
+    )
+
+
+def _pooled(
+    source: Held, asked: Operation, out: Any, drawn: tuple[Held, tuple[int, ...]] | None = None
+) -> Any:
     plan, result = asked.plan, asked.types.result
-    if any(isinstance(window, Drawn) for window in plan.windows):
-        raise TypeError("fractional pooling has no kernel for CUDA devices yet: pool on the CPU")
     if result.kind == "c" and source.dtype.kind != "c":
         raise TypeError(
             f"dtype={result} of real elements has no kernel for CUDA devices: convert the result"
         )
     kinds = (result,) if asked.index is None else (result, asked.index)
-    results = _results(source, plan.out_shape, asked.order, kinds, out)
+    results = calls.results(source, plan.out_shape, asked.order, kinds, out)
     values = results[0]
     if values.size:
         if any(d.strides != _scaled(values, d) for d in results[1:]):
@@ -57,10 +107,17 @@ def _pooled(source: Held, asked: Operation, out: Any) -> Any:
                 "out alike"
             )
         aligned = (aligned_to([source.address]), aligned_to([d.address for d in results]))
-        made = _program(asked, source.dtype, source.strides, values.strides, aligned)
         positions = results[1].address if len(results) == 2 else 0
-        _run(made, source, {RESULT: values.address, POSITIONS: positions})
-    return _delivered(results)
+        addresses = {RESULT: values.address, POSITIONS: positions}
+        if drawn is None:
+            made = _program(asked, source.dtype, source.strides, values.strides, aligned)
+        else:
+            samples, steps = drawn
+            addresses[SAMPLES] = samples.address
+            made = _drawn_program(asked, source.dtype, source.strides, values.strides,
+                                  samples.dtype, steps, aligned)  # fmt: skip
+        calls.run(made, source, addresses)
+    return calls.delivered(results)
 
 
 def _scaled(values: Held, other: Held) -> tuple[int, ...]:
@@ -76,6 +133,11 @@ def _program(
     aligned: tuple[int, int],
 ) -> Program:
     return program(asked, dtype, in_strides, out_strides, aligned)
+
+
+@lru_cache(maxsize=4096)
+def _drawn_program(*key: Any) -> Program:
+    return drawn_program(*key)
 
 
 @lru_cache(maxsize=4096)
@@ -106,7 +168,7 @@ def gathered(
     ValueError, TypeError
         For shapes and types.
     """
-    source = held(gradient, name)
+    source = calls.held(gradient, name)
     if source.shape != plan.out_shape:
         raise ValueError(
             f"{name} has shape {source.shape}, but pooling gives {plan.out_shape}: give that of "
@@ -118,19 +180,41 @@ def gathered(
     if kind in ("add", "last"):
         places = _placed(indices, source)
     order = memory_order(source.shape, source.strides)
-    results = _results(source, plan.shape, order, (source.dtype,), out, places)
+    results = calls.results(source, plan.shape, order, (source.dtype,), out, places)
     target = results[0]
     if target.size and not source.size:
         raise ValueError(f"{name} of shape {source.shape} holds nothing: there is no window")
     if target.size:
+        made = None
+        if kind in ("sum", "average") and not is_integer(source.dtype):
+            made = _backwards_program(plan, source, target, include_pad, divisor)
         aligned = (aligned_to([d.address for d in (source, places) if d]),
                    aligned_to([target.address]))  # fmt: skip
-        made = _gradient_program(
+        made = made or _gradient_program(
             kind, plan, source.dtype, order, source.strides, target.strides,
             places.dtype if places else None, include_pad, divisor, aligned,
         )  # fmt: skip
-        _run(made, source, {RESULT: target.address, POSITIONS: places.address if places else 0})
-    return _delivered(results)
+        calls.run(
+            made, source, {RESULT: target.address, POSITIONS: places.address if places else 0}
+        )
+    return calls.delivered(results)
+
+
+def _backwards_program(
+    plan: Plan, source: Held, target: Held, include_pad: bool | None, divisor: int
+) -> Program | None:
+    """Gradients as pooling of gradients, where that is what they are and costs less."""
+    found = backwards(plan, include_pad, divisor)
+    if found is None:
+        return None
+    described: Any = source
+    asked = operation(
+        described, found.kernels, 1, found.pads, found.dilations, False, plan.axes,
+        "avg" if found.divisor else "sum", None, None, found.divisor or None, "half_even", False,
+        np.int64,
+    )  # fmt: skip
+    aligned = aligned_to([source.address]), aligned_to([target.address])
+    return _program(asked, source.dtype, source.strides, target.strides, aligned)
 
 
 def unpool(
@@ -159,6 +243,42 @@ def unpool(
     return gathered("last", x, Plan(result, picked, windows, shape), out, indices, name="x")
 
 
+def taken(x: Any, indices: Any, axes: tuple[int, ...], out: Any, name: str) -> Any:
+    """`npool.take_pooled`: a position that the axes do not have gives 0, as -1 does."""
+    source, places = calls.held(x, name), calls.held(indices, "indices")
+    calls.same_device(places, source, "indices")
+    if places.dtype not in _INDEX_DTYPES:
+        raise TypeError(f"indices must be of type int64 or int32, got {places.dtype}")
+    if source.dtype.kind == "c":
+        raise TypeError(f"{name} has dtype {source.dtype}: use a real one")
+    pooled, shape = places.shape, source.shape
+    if len(pooled) != len(shape) or any(
+        n != m for a, (n, m) in enumerate(zip(pooled, shape, strict=True)) if a not in axes
+    ):
+        raise ValueError(
+            f"indices has shape {pooled} and {name} is {shape}: they may differ only along "
+            f"axes={axes}"
+        )
+    if places.size and not source.size:
+        raise ValueError(f"{name} of shape {shape} holds nothing to be taken")
+    order = memory_order(shape, source.strides)
+    results = calls.results(source, pooled, order, (source.dtype,), out, places)
+    target = results[0]
+    if target.size:
+        strides = tuple(
+            tuple(s // held.dtype.itemsize for s in held.strides)
+            for held in (source, places, target)
+        )
+        made = _take_program(source.dtype, shape, axes, pooled, order, strides, places.dtype)
+        calls.run(made, source, {RESULT: target.address, POSITIONS: places.address})
+    return calls.delivered(results)
+
+
+@lru_cache(maxsize=4096)
+def _take_program(*key: Any) -> Program:
+    return take_program(*key)
+
+
 def _one_each(value: Any, count: int) -> tuple[int, ...]:
     """One number for each axis, of what `npool.unpool` has checked."""
     return (int(value),) * count if not is_sequence(value) else tuple(int(v) for v in value)
@@ -166,7 +286,7 @@ def _one_each(value: Any, count: int) -> tuple[int, ...]:
 
 def _placed(indices: Any, source: Held) -> Held:
     """The positions that go with a gradient."""
-    places = held(indices, "indices")
+    places = calls.held(indices, "indices")
     if places.dtype not in _INDEX_DTYPES:
         raise TypeError(
             f"indices must be of type int64 or int32, got {places.dtype}: give the positions that "
@@ -174,7 +294,7 @@ def _placed(indices: Any, source: Held) -> Held:
         )
     if places.shape != source.shape:
         raise ValueError(f"indices have shape {places.shape}, and the gradient {source.shape}")
-    _same_device(places, source, "indices")
+    calls.same_device(places, source, "indices")
     alike = tuple(s // source.dtype.itemsize * places.dtype.itemsize for s in source.strides)
     moves = [n > 1 for n in source.shape]
     if any(m and s != t for m, s, t in zip(moves, places.strides, alike, strict=True)):
@@ -183,79 +303,3 @@ def _placed(indices: Any, source: Held) -> Held:
             "give two arrays laid out alike, such as contiguous ones"
         )
     return places
-
-
-def _same_device(array: Held, source: Held, name: str) -> None:
-    if array.device != source.device:
-        raise ValueError(
-            f"{name} lies on device {array.device}, and x on device {source.device}: give arrays "
-            "of one device"
-        )
-
-
-def _results(
-    source: Held,
-    shape: tuple[int, ...],
-    order: Sequence[int],
-    dtypes: Sequence[np.dtype[Any]],
-    out: Any,
-    also: Held | None = None,
-) -> list[Held]:
-    """New arrays in the memory order of the source, or those that the caller gave."""
-    given = out if isinstance(out, (tuple, list)) and len(dtypes) > 1 else (out,)
-    if len(given) > len(dtypes):
-        raise ValueError(f"out must hold {len(dtypes)} arrays (values, indices), got {len(given)}")
-    found = []
-    for i, dtype in enumerate(dtypes):
-        array = given[i] if i < len(given) else None
-        if array is None:
-            array = source.empty(shape, _strides_in(shape, order), dtype)
-            found.append(held(array, "out"))
-            continue
-        target = held(array, "out")
-        if target.shape != shape or target.dtype != dtype:
-            raise (ValueError if target.shape != shape else TypeError)(
-                f"out has shape {target.shape} and dtype {target.dtype}, but the result has shape "
-                f"{shape} and dtype {dtype}"
-            )
-        _same_device(target, source, "out")
-        for other in (source, also, *found):
-            if other is not None and _overlap(target, other):
-                raise ValueError(
-                    "out shares memory with another array of the call: on a device give one apart"
-                )
-        if any(s == 0 for n, s in zip(target.shape, target.strides, strict=True) if n > 1):
-            raise ValueError("out has a stride of 0: several results would share an element")
-        found.append(target)
-    return found
-
-
-def _overlap(a: Held, b: Held) -> bool:
-    (first, last), (start, stop) = a.extent, b.extent
-    return first < stop and start < last
-
-
-def _strides_in(shape: tuple[int, ...], order: Sequence[int]) -> tuple[int, ...]:
-    """Strides, in elements, of a dense array whose axes lie in memory in `order`."""
-    strides, step = [0] * len(shape), 1
-    for axis in reversed(order):
-        strides[axis] = step
-        step *= max(1, shape[axis])
-    return tuple(strides)
-
-
-def _run(made: Program, source: Held, addresses: dict[int, int]) -> None:
-    """The launches of a program, one after another on the source's stream."""
-    driver()
-    addresses = {INPUT: source.address, **addresses}
-    own = [source.empty((size,), (1,), np.dtype(np.uint8)) for size in made.own]
-    for i, buffer in enumerate(own):
-        addresses[POSITIONS + 1 + i] = held(buffer, "a buffer").address
-    for step in made.steps:
-        at = [addresses[buffer] + offset for buffer, offset in step.pointers]
-        launch(step, at, source.device, source.stream)
-
-
-def _delivered(results: Sequence[Held]) -> Any:
-    arrays = tuple(result.array for result in results)
-    return arrays[0] if len(arrays) == 1 else arrays

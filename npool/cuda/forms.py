@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["MOST_TILE", "MOST_WINDOWS", "Form", "Gather", "Tap", "windows_of"]
+__all__ = ["MOST_TILE", "MOST_WINDOWS", "Drawing", "Form", "Gather", "Tap", "windows_of"]
 
 #: Elements of a tile along an axis, and windows that reach one.
 MOST_TILE, MOST_WINDOWS = 4, 4
@@ -187,6 +187,70 @@ class Form:
         yield "full", "c"
         for p in range(self.params):
             yield f"param{p}", "f"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The shape of a kernel whose windows begin elsewhere in each plane; names as in a `Form`.
+
+    Attributes
+    ----------
+    kernels : tuple of int
+        The windows' lengths, outermost in memory first. The last is of the row, which threads
+        lie along; a loop goes through all others.
+    stored : str
+        The type of the samples in memory.
+    samples : tuple of str
+        The type in which they are computed with, for each axis.
+    """
+
+    kernels: tuple[int, ...]
+    outer: tuple[int, ...]
+    inner: bool
+    stored: str
+    samples: tuple[str, ...]
+    parts: int = 1
+    folded: bool = False
+    order: tuple[int, ...] = ()
+    wide: bool = False
+
+    params, adding, finishing = 0, False, True
+
+    @property
+    def placed(self) -> bool:
+        """Whether positions are kept."""
+        return bool(self.order)
+
+    @property
+    def tracking(self) -> bool:
+        """Whether positions are made here."""
+        return self.placed and not self.folded
+
+    def pointers(self) -> tuple[str, ...]:
+        """Elements or accumulators, samples, and results."""
+        sources = (f"s{p}" for p in range(self.parts if self.folded else 1))
+        return (*sources, "su", "d0", *(("d1",) if self.placed else ()))
+
+    def numbers(self) -> Iterator[tuple[str, str]]:
+        """Names and types of the arguments after the pointers, as of a `Form`.
+
+        With an axis' number, ``o`` is how many windows there are, ``last`` where the last begins,
+        ``far`` the way from one to the next (``e``: float32), ``m`` and ``p`` the steps of an
+        element and of a position, ``u`` where its samples are.
+        """
+        yield "lanes", "i"
+        if self.inner:
+            yield from (("channels", "i"), ("ics", "l"), ("ocs", "l"), ("uc", "l"))
+        yield "tx", "l"
+        for a, sample in enumerate(self.samples):
+            yield from ((f"o{a}", "i"), (f"last{a}", "i"), (f"m{a}", "l"), (f"u{a}", "l"))
+            yield f"far{a}", "f" if sample == "float64" else "e"
+            if self.tracking:
+                yield f"p{a}", "l"
+        for k, axis in enumerate(self.outer):
+            yield from ((f"n{k}", "i"), (f"so{k}", "l"), (f"step{k}", "i"))
+            if axis < 0:
+                yield from ((f"si{k}", "l"), (f"su{k}", "l"))
 
 
 @dataclass(frozen=True)

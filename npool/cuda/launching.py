@@ -99,6 +99,18 @@ class Driver:
             if entered:
                 self._call("cuCtxPopCurrent")
 
+    def upload(self, address: int, array: np.ndarray[Any, Any], device: int, stream: int) -> None:
+        """Copy an array of the host to an address, in the order of a stream.
+
+        The driver has taken the array's elements when this returns, and waits for nothing else.
+        """
+        entered = self._enter(device)
+        try:
+            self._call("cuMemcpyHtoDAsync", address, array.ctypes.data, array.nbytes, stream)
+        finally:
+            if entered:
+                self._call("cuCtxPopCurrent")
+
     def launch(
         self,
         kernel: Any,

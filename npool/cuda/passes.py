@@ -42,7 +42,12 @@ class Passes:
         self.build, self.operation, self.kinds = build, operation, kinds
 
     def run(self, dims: Sequence[Dim], aligned: tuple[int, int], counted: bool) -> None:
-        """Every axis, the one that shrinks most first, then the last pass."""
+        """Every axis, then the last pass."""
+        current, pointers = self.folded(dims, aligned)
+        self._finish(current, pointers, dims, counted)
+
+    def folded(self, dims: Sequence[Dim], aligned: tuple[int, int]) -> tuple[list[Dim], Pointers]:
+        """Every axis, the one that shrinks most first: accumulators in a buffer."""
         current, pointers = [replace(d, out=d.size, window=None) for d in dims], None
         self.aligned = (aligned[0], 16)
         for a in sorted(
@@ -53,7 +58,7 @@ class Passes:
             assert window is not None
             current, pointers = self._axis(current, pointers, a, window)
         assert pointers is not None
-        self._finish(current, pointers, dims, counted)
+        return current, pointers
 
     # --- one axis -------------------------------------------------------------------------------
 

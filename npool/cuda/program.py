@@ -17,10 +17,12 @@ from npool.cuda.passes import Passes
 from npool.cuda.steps import Launch, Needs, arrange, numbers_of
 from npool.operation import Operation
 
-__all__ = ["INPUT", "POSITIONS", "RESULT", "Build", "Program", "Step", "program"]
+__all__ = [
+    "INPUT", "POSITIONS", "RESULT", "SAMPLES", "TAPS", "Build", "Program", "Step", "program",
+]  # fmt: skip
 
 #: Buffers by number; those of a program's own come after.
-INPUT, RESULT, POSITIONS, OWN = 0, 1, 2, 3
+INPUT, RESULT, POSITIONS, SAMPLES, OWN = 0, 1, 2, 3, 4
 #: The most taps that are written out in one kernel, and along one axis of it.
 TAPS, ALONG = 50, 32
 

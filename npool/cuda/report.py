@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from npool.cuda.forms import Form, Gather
+from npool.cuda.forms import Drawing, Form, Gather
 from npool.cuda.inspect import Sass, examine
 from npool.cuda.launching import signature
 from npool.cuda.program import Program, Step, program
 from npool.cuda.toolkit import ptx
+from npool.cuda.walks import Walk
 from npool.layout import memory_order
 from npool.operation import Operation, operation
 
@@ -80,6 +81,11 @@ def describe(step: Step) -> str:
         return ", ".join(words)
     if isinstance(form, Gather):
         return f"gradient ({form.kind}), windows " + "x".join(str(tap.kernel) for tap in form.axes)
+    if isinstance(form, Drawing):
+        windows = "x".join(map(str, form.kernels))
+        return f"drawn, taps {windows}" + (", with positions" if form.placed else "")
+    if not isinstance(form, Walk):
+        return "elements at positions"
     return {"window": "walk along an axis", "adaptive": "walk over adaptive bins",
             "finish": "last pass"}[form.kind]  # fmt: skip
 
@@ -119,7 +125,7 @@ def _row(step: Step, cc: tuple[int, int], sass: Sass, written: int, floor: float
     each = per_byte = None
     loads: dict[int, int] = {}
     calls = 0
-    if loop is not None and isinstance(step.code.form, (Form, Gather)):
+    if loop is not None and isinstance(step.code.form, (Drawing, Form, Gather)):
         each = loop.instructions * written / loop.stored
         per_byte = each / floor
         loads = dict(sorted(loop.loads.items()))

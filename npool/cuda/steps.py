@@ -8,8 +8,7 @@ from math import prod
 from typing import Any
 
 from npool.cuda.dims import Dim, joined
-from npool.cuda.forms import Form, Gather, Tap
-from npool.cuda.walks import Walk
+from npool.cuda.forms import Form, Tap
 from npool.geometry import Window
 
 __all__ = ["Launch", "Needs", "arrange", "grid_of", "numbers_of", "steps_of"]
@@ -53,7 +52,7 @@ class Needs:
 class Launch:
     """A form with its numbers (but for `full` and the parameters) and its grid."""
 
-    form: Form | Walk | Gather
+    form: Any
     numbers: dict[str, int]
     grid: tuple[int, int, int]
     block: tuple[int, int, int]

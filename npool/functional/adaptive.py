@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npool.arrays import checked_input
+from npool.arrays import described
 from npool.functional.arguments import ArgumentError
 from npool.values import is_sequence, shown
 
@@ -21,7 +21,7 @@ def check_adaptive(
 
     The last `filled` axes must not be empty, but for the first of all.
     """
-    shape = checked_input(input).shape
+    shape = described(input).shape
     sizes = _entries(name, n, output_size, shape)
     if len(shape) not in (n + 1, n + 2):
         raise ArgumentError(

@@ -7,6 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from npool.adaptive import adaptive_avg_pool
+from npool.arrays import described
 from npool.bins import Targets
 from npool.functional.adaptive import check_adaptive
 from npool.functional.arguments import refused
@@ -144,7 +145,8 @@ def _avg(n: int, input: NDArray[Any], output_size: Targets) -> NDArray[Any]:
     name = f"adaptive_avg_pool{n}d"
     sizes = check_adaptive(name, n, input, output_size, n if n < 3 else n + 1)
     options: dict[str, Any] = {}
-    if input.dtype.kind in "iu":
-        options.update(dtype=input.dtype.newbyteorder("="), rounding="trunc")
+    dtype = described(input).dtype
+    if dtype.kind in "iu":
+        options.update(dtype=dtype.newbyteorder("="), rounding="trunc")
     with refused(name):
         return adaptive_avg_pool(input, sizes, axes=tuple(range(-n, 0)), **options)

@@ -17,7 +17,7 @@ from typing import Any, SupportsIndex, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from npool.arrays import checked_input
+from npool.arrays import described
 from npool.geometry import Plan, Sizes, make_plan
 from npool.values import is_sequence, shown
 
@@ -140,7 +140,7 @@ def check_call(
     TypeError
         An argument has the wrong type.
     """
-    shape = checked_input(input).shape
+    shape = described(input).shape
     return check_arguments(
         op, n, shape, kernel_size, stride, padding, dilation, ceil_mode, divisor_override,
         whole_window=whole_window,

@@ -6,6 +6,7 @@ from typing import Any, SupportsIndex
 
 from numpy.typing import NDArray
 
+from npool.arrays import described
 from npool.faces import avg_pool
 from npool.functional.arguments import Call, Sizes, check_call, check_flag
 
@@ -218,6 +219,7 @@ def _avg(
         "count_include_pad": check_flag(call.name, "count_include_pad", count_include_pad),
         "divisor_override": divisor,
     }
-    if input.dtype.kind in "iu":
-        options.update(dtype=input.dtype.newbyteorder("="), rounding="trunc")
+    dtype = described(input).dtype
+    if dtype.kind in "iu":
+        options.update(dtype=dtype.newbyteorder("="), rounding="trunc")
     return call.run(avg_pool, input, **options)

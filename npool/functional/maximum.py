@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npool.dispatch import on_device
 from npool.faces import max_pool
 from npool.functional.arguments import Call, Sizes, check_call
 from npool.geometry import Plan, Window
@@ -359,6 +360,11 @@ def _max(input: NDArray[Any], call: Call, return_indices: bool) -> Any:
 
 
 def _max_and_positions(input: NDArray[Any], call: Call) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    if call.plan.has_empty and on_device(input):
+        raise TypeError(
+            f"{call.name}: a window lies wholly in the padding, and where torch says that it "
+            "begins has no kernel for CUDA devices: use less padding, or npool.max_pool"
+        )
     values, indices = call.run(max_pool, input, return_indices=True)
     put_beginnings(indices, call.plan)
     return values, indices

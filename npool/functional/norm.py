@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npool.api import pool
-from npool.arrays import checked_input
+from npool.arrays import described
+from npool.dispatch import on_device
 from npool.faces import avg_pool, max_pool, min_pool
 from npool.functional.arguments import ArgumentError, Call, Sizes, check_call
 from npool.reducers import Reducer
@@ -203,12 +204,17 @@ def _lp(
     stride: Sizes | None,
     ceil_mode: bool,
 ) -> NDArray[Any]:
-    dtype = checked_input(input).dtype.newbyteorder("=")
+    dtype = described(input).dtype.newbyteorder("=")
     p = _check_norm(f"lp_pool{n}d", norm_type, dtype)
     call = check_call(
         "lp_pool", n, input, kernel_size, stride,
         ceil_mode=ceil_mode, whole_window=n == 3 and not math.isinf(p),
     )  # fmt: skip
+    if (math.isinf(p) or dtype.kind in "iub" or dtype.itemsize == 2) and on_device(input):
+        raise TypeError(
+            f"{call.name} of {dtype} with norm_type={shown(norm_type)} has no kernel for CUDA "
+            "devices: use a float32 array and a finite norm_type, or npool.lp_pool"
+        )
     if math.isinf(p):
         return _extreme(input, p, call)
     taps = math.prod(call.kernel_size)

@@ -280,6 +280,8 @@ def take_pooled(x: Array, indices: Array, *, axes: Sizes, out: Any = None) -> An
     array([[4],
            [9]])
     """
+    if type(x) is not np.ndarray and on_device(x):
+        return device_engine().taken(x, indices, picked_axes(tuple(x.shape), axes), out, "x")
     return _taken(checked_gradient(x, None, "fiub", "x"), indices, axes, "x", out)
 
 
@@ -313,6 +315,9 @@ def max_unpool_backward(grad_output: Array, indices: Array, *, axes: Sizes, out:
     >>> npool.max_unpool_backward(np.array([1.0, 2.0, 3.0]), np.array([2, 0]), axes=0)
     array([3., 1.])
     """
+    if type(grad_output) is not np.ndarray and on_device(grad_output):
+        picked = picked_axes(tuple(grad_output.shape), axes)
+        return device_engine().taken(grad_output, indices, picked, out, "grad_output")
     return _taken(checked_gradient(grad_output, None), indices, axes, "grad_output", out)
 
 

@@ -225,7 +225,7 @@ def test_the_tests_of_the_engine_pass_under_the_check(driver):
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr
     passed = re.search(r"^(\d+) passed, \d+ deselected", done.stdout, re.MULTILINE)
     assert passed, done.stdout[-5000:]
-    assert int(passed[1]) > 600
+    assert int(passed[1]) > 550
 
 
 def test_bins_and_unpooling_pass_under_the_check():

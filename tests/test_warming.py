@@ -168,12 +168,12 @@ def test_every_reducer_and_dtype_can_be_asked_for(name):
 def test_reducers_of_ones_own_and_sequences_of_all_kinds():
     mine = npool.Reducer("mine", lambda a, b: a + b, 0)
     found = warming.steps({np.float32}, range(1, 3), (mine, "max"), False)
-    assert [step.operation.types.reducer.name for step in found] == ["mine"] * 18 + ["max"] * 18
+    assert [step.operation.types.reducer.name for step in found] == ["mine"] * 20 + ["max"] * 20
 
 
 def test_positions_are_for_those_that_have_them():
     found = warming.steps("int8", 2, ("avg", "max"), True)
-    assert [step.operation.index is not None for step in found] == [False] * 18 + [True] * 11
+    assert [step.operation.index is not None for step in found] == [False] * 20 + [True] * 12
 
 
 @pytest.mark.parametrize(

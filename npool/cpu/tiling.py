@@ -22,7 +22,7 @@ STRIP_BYTES, ROW_BYTES, TASK_BYTES = 1 << 11, 9 << 10, 1 << 18
 PLANE_ROW, PLANE_BYTES = 64, 1 << 13
 #: Bytes of the rows that are folded along themselves together, and of all suffixes, where windows
 #: are tall; rows of results a task, at least; and taps of a sum, whose error grows with them.
-TALL_ROWS, TALL_BYTES, TALL_TILE, TALL_SUM = 1 << 13, 1 << 22, 256, 128
+TALL_ROWS, TALL_BYTES, TALL_TILE, TALL_SUM = 1 << 13, 1 << 22, 128, 128
 #: Past this a tile shrinks even where its windows overlap more than they advance.
 HUGE_TILE = 1 << 22
 #: The most that a tile may take at all, in bytes.

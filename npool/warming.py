@@ -20,6 +20,8 @@ __all__ = ["Gradient", "Step", "kernels", "steps", "warmup"]
 
 #: Pooled axes that a trial call may have. Kernels know no rank, so more would find nothing new.
 MOST_RANKS = 8
+#: Windows, and their steps, that most calls have.
+COMMON = ((2, 2), (3, 2), (3, 1), (5, 1), (7, 1))
 
 
 class Step(NamedTuple):
@@ -87,11 +89,13 @@ def warmup(
 
     Notes
     -----
-    Every size, stride, padding, dilation, memory layout and number of threads is served. What a
-    later call may still compile is what has types of its own: ``dtype=`` of sums and averages,
-    ``index_dtype=numpy.int32``, positions in 2**31 elements or more, another power than 2 of
-    :func:`npool.lp_pool` (give ``npool.reducers.lp(p)`` as `reduce`), and
-    :func:`npool.max_unpool`.
+    Every size, stride, padding, dilation, memory layout and number of threads is served, but for
+    windows of up to eight elements along a row in steps of up to four: each of these has a loop of
+    its own, of which those of 2 and 3 every 2, and of 3, 5 and 7 every 1 are made ready; another
+    takes some 0.3 s once. What a later call may still compile, too, is what has types of its own:
+    ``dtype=`` of sums and averages, ``index_dtype=numpy.int32``, positions in 2**31 elements or
+    more, another power than 2 of :func:`npool.lp_pool` (give ``npool.reducers.lp(p)`` as
+    `reduce`), and :func:`npool.max_unpool`.
 
     Examples
     --------
@@ -151,32 +155,38 @@ def _trials(reducer: Any, dtype: np.dtype[Any], rank: int, placed: bool) -> list
     trials: list[Any] = [
         # Planes whose result has their shape: the driver "planes" and its masked loop, for what
         # it serves.
-        ("small planes", small, (3,) * rank, 1, 1),
+        ("small planes", small, (3,) * rank, 1, 1, 1),
         # Rows that lie together: "pooled", of up to four taps and of up to eight, from scratch and
-        # where they lie.
-        ("rows", long, pairs, pairs, padded),
-        ("rows in place", long, pairs, pairs, 0),
-        ("rows of five", long, fives, 1, padded),
-        ("rows of five in place", long, fives, 1, 0),
+        # where they lie. Dilated: others slide in registers, where the reducer can.
+        ("rows", long, pairs, pairs, padded, 2),
+        ("rows in place", long, pairs, 1, 0, 2),
+        ("rows of five", long, fives, 1, padded, 2),
+        ("rows of five in place", long, fives, 1, 0, 2),
         # More taps: "strips".
-        ("rows of nine", long, nines, 1, padded),
+        ("rows of nine", long, nines, 1, padded, 1),
         # Tall ones, of rows: "van_herk".
-        ("tall windows", np.zeros((16, 40), dtype), (9,), 1, 0, (0,)),
+        ("tall windows", np.zeros((16, 1024), dtype), (11,), 1, 0, 1, (0,)),
         # Windows that are stretches of memory: "wholes", where vectors can be combined.
-        ("long windows", long, lines, lines, 0),
+        ("long windows", long, lines, lines, 0, 1),
         # Elements apart along such a row: "tiles", and the loop that gathers them.
-        ("strided rows", long[..., ::2], lines, lines, 0),
+        ("strided rows", long[..., ::2], lines, lines, 0, 1),
     ]
+    # Windows that slide in registers have a loop for each window and stride: the common ones.
+    deep = min(rank, 3)
+    room = np.zeros((2,) * (rank - deep + 1) + (7,) * (deep - 1) + (200,), dtype)
+    for k, s in COMMON:
+        sizes = tuple((1,) * (rank - deep) + (n,) * deep for n in (k, s, k // 2 if k % 2 else 0))
+        trials.append((f"{k} every {s}", room, *sizes, 1))
     if placed:
         # Axes whose positions are not in the order of memory: the loops for that.
-        turned = np.zeros((2, 3, 64), dtype)
-        trials += [("turned", turned, (2, 2), 1, 0, (1, 0))]
-        trials += [("turned, of six", turned, (3, 2), 1, 0, (1, 0))]
+        turned = np.zeros((2, 3, 16, 3), dtype)
+        trials += [("turned", turned, (2, 2, 1), 1, 0, 1, (1, 0, 2))]
+        trials += [("turned, of six", turned, (3, 2, 1), 1, 0, 1, (1, 0, 2))]
     made = []
-    for layout, x, kernel, stride, padding, *axes in trials:
+    for layout, x, kernel, stride, padding, dilation, *axes in trials:
         call = operation(
-            x, kernel, stride, padding, 1, False, axes[0] if axes else None, reducer, None, None,
-            None, "half_even", placed, np.int64,
+            x, kernel, stride, padding, dilation, False, axes[0] if axes else None, reducer, None,
+            None, None, "half_even", placed, np.int64,
         )  # fmt: skip
         made.append(Step(f"{_words(reducer, dtype, placed)}, {layout}", x, call))
     # Windows that differ from one another: "bins".

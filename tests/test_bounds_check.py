@@ -27,14 +27,26 @@ CALLS = """
     row = np.arange(4096, dtype=np.float32)
     planes = np.arange(40 * 49, dtype=np.float32).reshape(40, 7, 7)
 
-    def sums():
+    def slid():
         return npool.sum_pool(row, (2,)), row[::2] + row[1::2]
+
+    def sums():
+        return npool.sum_pool(row, (2,), 2, 0, 2), row[:-2:2] + row[2::2]
+
+    def odd():
+        return npool.sum_pool(row[:4090], (2,)), row[:4090:2] + row[1:4090:2]
 
     def padded():
         return npool.max_pool(row, (3,), 1, 1), np.append(row[1:], row[-1])
 
-    def places():
+    def dilated():
+        return npool.max_pool(row, (3,), 1, 2, 2), np.append(row[2:], row[-2:])
+
+    def slid_places():
         return npool.max_pool(row, (2,), return_indices=True)[1], np.arange(1, 4096, 2)
+
+    def places():
+        return npool.max_pool(row, (2,), 1, 0, 2, return_indices=True)[1], np.arange(2, 4096)
 
     def strided():
         return npool.sum_pool(row[::3], (2,), 1), row[:-3:3] + row[3::3]
@@ -58,7 +70,11 @@ CALLS = """
 
     def streamed():
         tiling.LARGEST_CACHE = 0  # as if every array were past the caches
-        return npool.max_pool(row.reshape(64, 64), (2, 2)), row.reshape(64, 64)[1::2, 1::2]
+        return npool.max_pool(row.reshape(64, 64), (2, 2), 1, 0, 2), row.reshape(64, 64)[2:, 2:]
+
+    def slid_past():
+        tiling.LARGEST_CACHE = 0
+        return npool.max_pool(row.reshape(2, 2048), (2, 2), 1), row.reshape(2, 2048)[1:, 1:]
 
     def raised(call):
         try:
@@ -70,8 +86,12 @@ CALLS = """
             print(call.__name__, "right" if same else "wrong")
 """
 NAMES = (
+    "slid",
     "sums",
+    "odd",
     "padded",
+    "dilated",
+    "slid_places",
     "places",
     "strided",
     "channels",
@@ -79,12 +99,13 @@ NAMES = (
     "masked",
     "numbers",
     "streamed",
+    "slid_past",
 )
 
 SOURCE = (
-    "cpu/emit.py",
-    "self.table(offsets, k), shift",
-    "self.table(offsets, k), self.b.add(shift, _I64({}))",
+    "cpu/slide_memory.py",
+    'b.mul(r, given["stride"]))',
+    'b.add(b.mul(r, given["stride"]), _I64({})))',
 )
 RESULT = (
     "cpu/emit.py",
@@ -101,14 +122,14 @@ GATHER = ("cpu/lanes.py", "src + begin * ITEM", "src + (begin + {}) * ITEM")
 PLANTED = {
     "a read one element behind the input": (SOURCE, 1, "padded", "+16384 in input of 16384"),
     "a read one element before the input": (SOURCE, -1, "padded", "-4 in input of 16384"),
-    "a result one element too far": (RESULT, 1, "sums", "+8192 in results of 8192"),
+    "a result one element too far": (RESULT, 1, "sums", "+8188 in results of 8188"),
     "a position one element too far": (
         ("cpu/emit.py", "for base, dtype in zip((out, positions), words.results",
          "for base, dtype in zip((out, b.add(positions, _I64({}))), words.results"),
-        8, "places", "in positions of 16384",
+        8, "places", "in positions of 32752",
     ),
-    "scratch far behind its end": (SCRATCH, 1 << 20, "padded", "in scratch of"),
-    "scratch before its start": (SCRATCH, -(1 << 10), "padded", "in scratch of"),
+    "scratch far behind its end": (SCRATCH, 1 << 20, "dilated", "in scratch of"),
+    "scratch before its start": (SCRATCH, -(1 << 10), "dilated", "in scratch of"),
     "a strided read one element too far": (GATHER, 1, "strided", "+16384 in input of 16384"),
     "a strided read of channels one element too far": (
         ("cpu/lanes.py", "(begin + i * stride", "({} + begin + i * stride"),
@@ -129,7 +150,29 @@ PLANTED = {
     ),
     "a copy past the caches of one element too many": (
         ("cpu/lanes.py", "stream(out, line, m * width)", "stream(out, line, (m + {}) * width)"),
-        1, "streamed", "in results of 4096",
+        1, "streamed", "in results of 15376",
+    ),
+    "a vector one element too far": (
+        ("cpu/slides.py", "b.add(c, _I64(k * self.n))", "b.add(c, _I64(k * self.n + {}))"),
+        1, "slid", "+16324 in input of 16384",
+    ),
+    "a mask of one element too many": (
+        ("cpu/slides.py", 'self.mask(at, self.given["body"])',
+         'self.mask(at, b.add(self.given["body"], _I64({})))'),
+        1, "padded", "in input of 16384",
+    ),
+    "a mask of one result too many": (
+        ("cpu/slides.py", "self.mask(x, stop)", "self.mask(x, b.add(stop, _I64({})))"),
+        1, "odd", "in results of 8180",
+    ),
+    "a vector of results one too far": (
+        ("cpu/slide_memory.py", "to = b.add(self.to,", "to = b.add(b.add(self.to, _I64({})),"),
+        8, "slid", "in results of 8192",
+    ),
+    "vectors of positions one too far": (
+        ("cpu/slide_memory.py", '(given["out"], given["positions"]), e.words.results',
+         '(given["out"], b.add(given["positions"], _I64({}))), e.words.results'),
+        8, "slid_places", "in positions of 16384",
     ),
 }  # fmt: skip
 

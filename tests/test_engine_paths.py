@@ -10,10 +10,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from numba.core import config
 
 import npool
 import npool.operation as operations
-from npool.cpu import engine
+from npool.cpu import binding, engine
 from npool.cpu import schedule as laying
 from npool.cpu.schedule import CHUNK, CONSTANTS
 from npool.layout import empty_like_order
@@ -84,8 +85,10 @@ CASES = {
     "row of small windows": case((9, 300), (3,), 1, 1, outer={"PLAIN"}),
     "row of pairs": case((9, 301), (2,), 2, outer={"PLAIN"}),
     "row where it lies": case((3, 70_003), (5,), 1),
+    "row of threes where it lies": case((3, 5003), (3,), 1),
     "row split where it lies": case((2, 5003), (6,), 3),
     "row of three split where it lies": case((7, 1203), (3,), 3, joined=False),
+    "row of fours in pieces": case((3, 7013), (4,), 4, joined=False),
     "row with gaps": case((4, 500), (2,), 5, 1),
     "row of wide windows": case((3, 700), (45,), 1, 22),
     "row of wide steps": case((3, 700), (45,), 15, 22),
@@ -105,8 +108,9 @@ CASES = {
     # one axis, not in the row
     "column of small windows": case((300, 40), 3, 2, 1, axes=(0,), row="PLAIN", outer={"FUSED"}),
     "column of gaps": case((301, 400), 2, 5, 1, axes=(0,), row="PLAIN", outer={"FUSED"}),
-    "column of wide windows": case(
-        (700, 41), 45, 1, 22, axes=(0,), row="PLAIN", outer={"FLAT"}, tall=True
+    "column of wide windows": case((700, 41), 45, 1, 22, axes=(0,), row="PLAIN", outer={"FLAT"}),
+    "column of wide windows, long rows": case(
+        (200, 301), 45, 1, 22, axes=(0,), row="PLAIN", outer={"FLAT"}, tall=True
     ),
     "column of wide steps": case((700, 50), 19, 2, 9, axes=(0,), row="PLAIN", outer={"FLAT"}),
     "column of 100 rows": case(
@@ -125,12 +129,12 @@ CASES = {
     "3 by 3": case((3, 61, 83), (3, 3), 1, 1, outer={"FUSED"}),
     "3 by 3, stride 2": case((3, 61, 83), (3, 3), 2, 1, 1, True, outer={"FUSED"}),
     "5 by 7": case((2, 90, 110), (5, 7), 1, ((2, 1), (0, 6)), outer={"FUSED"}),
-    "9 by 7": case((2, 90, 110), (9, 7), 1, ((2, 1), (0, 6)), outer={"FLAT"}, tall=True),
+    "11 by 7": case((2, 90, 150), (11, 7), 1, ((2, 1), (0, 6)), outer={"FLAT"}, tall=True),
     "31 by 31": case((120, 150), (31, 31), 1, 15, outer={"FLAT"}, tall=True),
     "31 by 5, two rows apart": case((120, 150), (31, 5), (2, 1), outer={"FLAT"}),
-    "20 by 3 of 12 rows": case((3, 12, 80), (20, 3), 1, (10, 1), outer={"FLAT"}, tall=True),
-    "9 by 2, padded but at the end": case(
-        (2, 40, 90), (9, 2), (1, 2), ((8, 0), (1, 0)), outer={"FLAT"}, tall=True
+    "20 by 3 of 12 rows": case((3, 12, 160), (20, 3), 1, (10, 1), outer={"FLAT"}, tall=True),
+    "11 by 2, padded but at the end": case(
+        (2, 40, 150), (11, 2), (1, 2), ((10, 0), (1, 0)), outer={"FLAT"}, tall=True
     ),
     "9 by 3 by 3 at outer steps": case((5, 60, 61), (2, 9, 3), (2, 1, 1), outer={"FLAT", "FUSED"}),
     "16 by 16 blocks": case((3, 160, 160), (16, 16), row="SEGMENT", outer={"FUSED"}),
@@ -147,6 +151,8 @@ CASES = {
     ),
     # volumes
     "2 by 2 by 2": case((30, 31, 32), (2, 2, 2), outer={"FUSED"}),
+    "2 by 2 by 2 of long rows": case((6, 7, 131), (2, 2, 2), outer={"FUSED"}),
+    "four axes of two": case((3, 4, 4, 5, 80), (2, 2, 2, 2), outer={"FUSED"}),
     "rows folded one by one": case((50, 46, 60), (6, 6, 2), 2, 2, outer={"FUSED", "ROWS"}),
     "wide rows folded one by one": case(
         (90, 130, 50), (9, 90, 1), (3, 30, 1), (4, 40, 0), row="PLAIN", outer={"FUSED", "ROWS"}
@@ -298,9 +304,13 @@ def numbers(shape, seed=0):
     return np.random.default_rng(seed).integers(-9, 10, shape).astype(np.float32)
 
 
-@pytest.fixture(autouse=True, params=["strips", "tiles"])
+@pytest.fixture(autouse=True, params=["slides", "strips", "tiles"])
 def driver(request, monkeypatch):
-    """Every case by either driver: strips where it can serve, and the general one."""
+    """Every case in three ways: sliding in registers where it can, from scratch in strips, and by
+    the general driver.
+    """
+    if request.param != "slides":
+        monkeypatch.setattr(engine, "loops", lambda *of: binding.loops(*of)._replace(lanes=0))
     if request.param == "tiles":
         monkeypatch.setattr(laying, "fit_strips", lambda *_: 0)
         for special in ("fit_planes", "fit_wholes", "fit_van_herk"):
@@ -342,22 +352,23 @@ def modes_of(laid):
 def test_the_case_takes_the_path_it_is_there_for(name, driver):
     c = CASES[name]
     _, laid = scheduled(c, c.array(numbers(c.shape)))
-    assert laid.driver == "tiles" or driver == "strips"
+    assert laid.driver == "tiles" or driver != "tiles"
     special = "planes" if c.planes else "wholes" if c.wholes else None
-    if driver == "strips" and special:
+    if driver != "tiles" and special:
         assert laid.driver == special
         return
     assert laid.driver in ("pooled", "strips", "van_herk", "tiles")
-    assert (laid.driver == "van_herk") == (c.tall and driver == "strips")
+    assert (laid.driver == "van_herk") == (c.tall and driver != "tiles")
     *outer, row = modes_of(laid)
     assert row == c.row
-    assert c.outer <= set(outer)
+    # Where windows slide, more rows are read as often as windows see them.
+    assert c.outer <= set(outer) or driver == "slides"
     if c.joined:
         assert max(column_of(laid, "LENGTH")) >= c.shape[0] * c.shape[1]
     assert head_of(laid, "INNER") == c.inner
     assert bool(head_of(laid, "STRIDED")) == laid.strided == c.strided
     cut = [grid > 1 for grid in column_of(laid, "GRID")]
-    assert sum(cut) >= c.tiled or driver == "strips"
+    assert sum(cut) >= c.tiled or driver != "tiles"
     if c.tiled and driver == "tiles":  # and the last tile is a smaller one
         ragged = zip(column_of(laid, "OUT"), column_of(laid, "TILE"), strict=True)
         assert any(n % tile for n, tile in ragged)
@@ -395,11 +406,11 @@ def test_the_cases_cover_the_engine(driver):
     assert strided == {
         ("PLAIN", False), ("FLAT", False), ("SEGMENT", False), ("FLAT", True), ("SEGMENT", True),
     }  # fmt: skip
-    assert reached == {"tiles of a tile"} or driver == "strips"
+    assert reached == {"tiles of a tile"} or driver != "tiles"
     columns = ("PLAIN", "FUSED", "FLAT")
     wanted = {(column, row) for column in columns for row in ("PLAIN", "FLAT")}
-    assert in_strips == (wanted if driver == "strips" else set())
-    assert tall == ({("FLAT", "PLAIN"), ("FLAT", "FLAT")} if driver == "strips" else set())
+    assert in_strips == (wanted if driver != "tiles" else set())
+    assert tall == ({("FLAT", "PLAIN"), ("FLAT", "FLAT")} if driver != "tiles" else set())
 
 
 def test_the_cases_cover_the_loops_of_small_windows(driver):
@@ -410,7 +421,25 @@ def test_the_cases_cover_the_loops_of_small_windows(driver):
             reached |= {(laid.loop, placed)}
             paired |= {laid.loop} if head_of(laid, "PAIRED") else set()
     wanted = {("", False), ("", True)}
-    if driver == "strips":
+    if driver == "slides" and not config.DISABLE_JIT:
+        slid = {(loop, placed) for loop, placed in reached if loop.endswith("slid")}
+        # What is not slid has channels in its row, rows dilated or far apart, or many rows.
+        assert reached - slid <= wanted | {
+            (f"{wide}{order}{loop}", placed)
+            for wide in ("", "wide_")
+            for order in ("", "ordered_")
+            for loop in ("pooled", "direct")
+            for placed in (False, True)
+        }
+        assert {placed for _, placed in slid} == {False, True}
+        assert {loop.startswith("ordered") for loop, placed in slid if placed} == {False, True}
+        parts = [tuple(map(int, loop.split("_")[-6:-1])) for loop, _ in slid]
+        assert {stride for _, _, stride, _, _ in parts} == {1, 2, 3, 4}
+        assert {paired for *_, paired in parts} == {0, 1}
+        assert {taps > stride for _, taps, stride, _, _ in parts} == {False, True}
+        assert {rows for rows, *_ in parts} >= {1, 2, 3, 4, 8, 9}
+        return
+    if driver == "strips" or (driver == "slides" and config.DISABLE_JIT):
         for wide in ("", "wide_"):
             wanted |= {(wide + loop, False) for loop in ("pooled", "direct")}
             wanted |= {(wide + loop, True) for loop in ("pooled", "ordered_pooled")}

@@ -127,7 +127,7 @@ def schedules() -> str:
         found = laid.schedule(
             plan, order,
             tuple(s // 4 for s in _strides(shape)), tuple(s // 4 for s in _strides(plan.out_shape)),
-            1, idempotent, 4, 4, 4, 4, False, False, 0, False, True, True,
+            1, idempotent, 4, 4, 4, 4, False, False, 0, False, True, True, 16,
         )  # fmt: skip
         dims = laid.describe(found.dims)
         inner = int(found.head[laid.CONSTANTS["INNER"]])

@@ -28,15 +28,17 @@ from npool.cpu.compiling import (
     compiled,
     copies,
     emit,
+    forms,
     instructions,
     lock,
     picks,
+    slides,
     vectors,
     windows,
 )
 from npool.cpu.digest import PROCESS, digest, mark
 from npool.cpu.parts import Words
-from npool.cpu.schedule import PART
+from npool.cpu.schedule import LONG, PART
 from npool.dtypes import is_half
 from npool.identities import Misfit, identity, storage
 from npool.rebinding import rebound
@@ -51,7 +53,8 @@ __all__ = ["Loops", "loops", "storage"]
 class Loops(NamedTuple):
     """A reducer's loops, each the address of its machine code once it is asked for; bytes of an
     accumulator and of its first part; whether an accumulator is an element as it is stored;
-    whether vectors can be combined, as `npool.cpu.lanes.whole` does.
+    whether vectors can be combined, as `npool.cpu.lanes.whole` does; lanes of a vector where
+    windows slide in registers (`npool.cpu.slides`), or 0.
     """
 
     compiled: Callable[[str], int]
@@ -59,6 +62,7 @@ class Loops(NamedTuple):
     first: int
     as_stored: bool
     combinable: bool
+    lanes: int
 
 
 _loops: dict[Any, Loops] = {}
@@ -197,6 +201,10 @@ def _bind(
         vector = vectors.wide_sum
     combinable = plain and (reducer.combine in vectors.WIDE or sums)
 
+    sliding: Any = None
+    if forms is not None:
+        sliding = forms.form_of(words, reducer, dtype, accumulator, result, form)
+
     @memoised
     def loop(which: str) -> int:
         with lock:
@@ -217,7 +225,13 @@ def _bind(
                     "finish_taps": windows.finish_taps(words, most),
                 }
                 for part in (lanes.finish_groups, lanes.write_past, lanes.fold_strip):
-                    more[part.__name__] = _bound_in(more, part, name and f"{which}-{name}")
+                    bound_part = types.FunctionType(part.__code__, more, part.__name__)
+                    more[part.__name__] = instructions.jit(bound_part, inline=True)
+            elif which.endswith("slid"):
+                rows, taps, stride, fresh, paired = map(int, which.split("_")[-6:-1])
+                how = sliding if "ordered" in which else sliding.in_any_order()
+                slide = slides.slide_rows(words, how, rows, taps, stride, fresh, bool(paired))
+                more = {**space, "CHUNK": tables.CHUNK, "LONG": LONG, "slide_rows": slide}
             elif which == "scratch_rows":
                 more = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}
             elif which == "suffixes":
@@ -227,7 +241,7 @@ def _bind(
                 rows = windows.prefix_rows(words)
                 more = {**space, "CHUNK": tables.CHUNK, "prefix_rows": rows}
             elif which == "masked":
-                more = {**space, "masked_row": emit.masked_row(words)}
+                more = {**space, "masked_row": windows.masked_row(words)}
             elif which == "picks":
                 more = {**space, "pick_row": picks.pick_row(words), **tables.CONSTANTS}
                 more["bin_at"], _ = access.table(len(tables.SPANS))
@@ -253,6 +267,7 @@ def _bind(
         and dtype.kind != "b"
         and not is_half(dtype),
         combinable,
+        sliding.lanes if sliding else 0,
     )
 
 

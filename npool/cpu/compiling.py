@@ -21,12 +21,14 @@ if config.DISABLE_JIT:
     vectors: Any = interpreted_rows
     picks: Any = interpreted_rows
     windows: Any = interpreted_rows
+    forms: Any = None
+    slides: Any = None
 else:
-    from npool.cpu import access, copies, emit, instructions, picks, vectors, windows
+    from npool.cpu import access, copies, emit, forms, instructions, picks, slides, vectors, windows
 
 __all__ = [
-    "WORD", "access", "address_of", "arguments", "compiled", "copies", "emit", "instructions",
-    "keep", "kernels", "lock", "picks", "vectors", "windows",
+    "WORD", "access", "address_of", "arguments", "compiled", "copies", "emit", "forms",
+    "instructions", "keep", "kernels", "lock", "picks", "slides", "vectors", "windows",
 ]  # fmt: skip
 
 #: One thread compiles at a time.

@@ -15,6 +15,7 @@ __all__ = [
     "ROWS",
     "SEGMENT",
     "Dim",
+    "choose_modes",
     "dimensions",
     "in_order",
     "join_tiled",
@@ -26,6 +27,9 @@ __all__ = [
 # fetched. ROWS and FLAT: fetched with its padding, then folded row by row, or at every
 # position at once. SEGMENT: the row's long windows that hardly overlap, each a row of its own.
 PLAIN, FUSED, ROWS, FLAT, SEGMENT = range(5)
+#: Windows that an element lies in, up to which its rows are read that often: by way of scratch, and
+#: where they slide in registers.
+FEW, FEW_SLID = 8, 9
 
 
 @dataclass(slots=True)
@@ -231,3 +235,38 @@ def spans(dim: Dim) -> list[tuple[int, int, int, int]]:
         i += stop == clipped[i][0]
         j += stop == divisors[j][0] and j + 1 < len(divisors)
     return found
+
+
+def choose_modes(dims: list[Dim], inner: int, lanes: int) -> int:
+    """Set each dimension's mode; return the segment length of the row, 0 if it has none.
+
+    Where windows slide in registers, vectors have so many `lanes`: short rows then cost least
+    where they are folded as they are read (docs/performance.md).
+    """
+    row = dims[-1]
+    segment = 0
+    if row.pooled and row.is_far_wider:
+        # Its padding does not fit any scratch: each tap is fetched as a row of its own.
+        dims.append(Dim(1, 1, in_stride=1, out_stride=1))
+        row = dims[-1]
+    if row.pooled:
+        row.mode = FLAT
+        if row.dilation == 1 and row.kernel >= 16 and row.overlap < 2:
+            row.mode = SEGMENT
+            length = 128 if row.kernel < 1024 else 256
+            segment = max(1, min(row.kernel, length // inner))
+    short = row.length * inner < 48 and (inner > 1 or not lanes)
+    overlap, few = 1.0, FEW_SLID if lanes and inner == 1 else FEW
+    for dim in dims[:-1]:
+        if not dim.pooled:
+            continue
+        if dim.is_far_wider or (
+            overlap * dim.overlap <= few and not (short and dim.stride == 1 and dim.overlap > 1)
+        ):
+            overlap *= dim.overlap
+            dim.mode = FUSED
+        elif dim.stride > 1 and dim.kernel <= 4 * dim.stride:
+            dim.mode = ROWS
+        else:
+            dim.mode = FLAT
+    return segment

@@ -112,7 +112,8 @@ def driver(name: str) -> Any:
     calls = {
         "call_rows": lanes.rows, "call_fill": lanes.fill, "call_store": lanes.store,
         "call_split": lanes.split, "call_gather": lanes.gather, "call_pooled": lanes.pooled,
-        "call_direct": lanes.direct, "call_masked": lanes.masked, "call_whole": lanes.whole,
+        "call_direct": lanes.direct, "call_slid": lanes.slid,
+        "call_masked": lanes.masked, "call_whole": lanes.whole,
         "call_picks": lanes.picks, "call_divided": lanes.divided,
         "call_suffixes": lanes.suffixes, "call_prefixes": lanes.prefixes,
     }  # fmt: skip

@@ -26,7 +26,7 @@ from npool.cpu.parts import Words
 if bounds.CHECKED:
     from npool.cpu import checked
 
-__all__ = ["Emitter", "fill_row", "finish_row", "fold_row", "kind_of", "masked_row", "word"]
+__all__ = ["Emitter", "fill_row", "finish_row", "fold_row", "kind_of", "tuple_of", "word"]
 
 _I64 = ir.IntType(64)
 #: Bytes of an accumulator's narrowest part that an unrolled step covers: two vectors of 64.
@@ -34,6 +34,8 @@ GROUP = 128
 _features = {} if config.CPU_NAME or config.CPU_FEATURES else llvm.get_host_cpu_features()
 #: Whether masked loads and stores of bytes are single instructions.
 HAS_MASKS = bool(_features.get("avx512bw") and _features.get("avx512vl"))
+#: Whether vectors have 32 bytes at least, and masks of elements of 4 bytes.
+HAS_WIDE = bool(_features.get("avx2"))
 
 
 def kind_of(dtype: np.dtype[Any]) -> Any:
@@ -41,7 +43,8 @@ def kind_of(dtype: np.dtype[Any]) -> Any:
     return getattr(numba, dtype.name)
 
 
-def _tuple(dtypes: tuple[np.dtype[Any], ...]) -> Any:
+def tuple_of(dtypes: tuple[np.dtype[Any], ...]) -> Any:
+    """Numba's type of a tuple of storage types."""
     return types.BaseTuple.from_types(tuple(map(kind_of, dtypes)))
 
 
@@ -111,7 +114,7 @@ class Emitter:
         """The accumulator at index `i` behind `parts`."""
         held = self.words.held
         values = [self.load(at, i, part) for at, part in zip(parts, held, strict=True)]
-        return self.context.make_tuple(self.b, _tuple(held), values)
+        return self.context.make_tuple(self.b, tuple_of(held), values)
 
     def put(self, parts: list[Any], i: Any, value: Any) -> None:
         for k, (at, part) in enumerate(zip(parts, self.words.held, strict=True)):
@@ -119,10 +122,10 @@ class Emitter:
 
     def held(self, kind: Any, value: Any) -> Any:
         """A tuple of any types as an accumulator."""
-        return self.cast(kind, value, _tuple(self.words.held))
+        return self.cast(kind, value, tuple_of(self.words.held))
 
     def combine(self, a: Any, b: Any) -> Any:
-        kind = _tuple(self.words.held)
+        kind = tuple_of(self.words.held)
         return self.held(*self.call(self.words.combine, (kind, kind), (a, b)))
 
     def tree(self, values: list[Any]) -> Any:
@@ -186,9 +189,10 @@ class Emitter:
         b.cbranch(b.icmp_signed("<", first, last), head, end)
         b.position_at_end(end)
 
-    def table(self, at: Any, k: int) -> Any:
+    def table(self, at: Any, k: Any) -> Any:
         """The `k`-th of the driver's int64 at an address."""
-        return self.b.load(self.b.gep(self.b.inttoptr(at, _I64.as_pointer()), [_I64(k)]))
+        k = _I64(k) if isinstance(k, int) else k
+        return self.b.load(self.b.gep(self.b.inttoptr(at, _I64.as_pointer()), [k]))
 
     def row(self, src: Any, offsets: Any, shift: Any, k: int) -> Any:
         """Address of the source's element `shift` behind the `k`-th of `offsets`."""
@@ -206,7 +210,7 @@ class Emitter:
         """``finished(j, value)``: finish an accumulator and write it to the `j`-th place."""
         words, b, numbers = self.words, self.b, self.params(params)
         total = self.cast(types.int64, count, kind_of(words.counted))
-        given = (_tuple(words.held), kind_of(words.counted), numbers[0])
+        given = (tuple_of(words.held), kind_of(words.counted), numbers[0])
         targets = [
             b.add(base, b.mul(to, _I64(dtype.itemsize)))
             for base, dtype in zip((out, positions), words.results, strict=False)
@@ -358,42 +362,3 @@ def finish_row(words: Words) -> Any:
     return word(
         words, "out positions to across src cap start step o1 o2 o3 taps n count params", emit
     )
-
-
-def masked_row(words: Words) -> Any:
-    """`fold_row` of scratch, where bit ``bit + k`` of ``masks[i]`` says whether tap `k` counts."""
-
-    def emit(
-        e: Emitter, dst: Any, cap: Any, at: Any, src: Any, o0: Any, o1: Any, o2: Any, o3: Any,
-        masks: Any, bit: Any, taps: Any, fresh: Any, n: Any,
-    ) -> None:  # fmt: skip
-        byte = ir.IntType(8)
-        into, bases = e.parts(dst, cap, at), [e.parts(src, cap, o) for o in (o0, o1, o2, o3)]
-        bits = [e.b.shl(byte(1 << k), e.b.trunc(bit, byte)) for k in range(4)]
-        blank = [
-            e.context.get_constant(kind_of(part), value.item())
-            for part, value in zip(words.held, words.identity, strict=True)
-        ]
-
-        def element(k: int, i: Any, mask: Any) -> Any:
-            inside = e.b.icmp_unsigned("!=", e.b.and_(mask, bits[k]), byte(0))
-            values = [
-                e.b.select(inside, e.load(at, i, part), other)
-                for at, part, other in zip(bases[k], words.held, blank, strict=True)
-            ]
-            return e.context.make_tuple(e.b, _tuple(words.held), values)
-
-        def rows(count: int) -> None:
-            def folded(i: Any) -> Any:
-                mask = e.load(masks, i, np.dtype(np.uint8))
-                return e.tree([element(k, i, mask) for k in range(count)])
-
-            with e.b.if_else(fresh) as (anew, more):
-                with anew:
-                    e.loop(n, lambda i: e.put(into, i, folded(i)))
-                with more:
-                    e.loop(n, lambda i: e.put(into, i, e.combine(e.take(into, i), folded(i))))
-
-        e.choose(taps, rows)
-
-    return word(words, "dst cap at src o0 o1 o2 o3 masks bit taps fresh n", emit)

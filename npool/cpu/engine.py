@@ -244,7 +244,7 @@ def _prepared(
         laid = schedule(
             plan, order, in_elements, out_elements, pair, reducer.idempotent, code.width, itemsize,
             out_itemsize, code.first, counted, operation.include_pad, operation.divisor, placed,
-            code.as_stored, code.combinable,
+            code.as_stored, code.combinable, code.lanes,
         )  # fmt: skip
     params = np.array(reducer.params or (0.0,), np.float64)
     known = {place: code.compiled(name) for place, name in loops_of(laid).items()}

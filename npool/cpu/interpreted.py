@@ -40,7 +40,9 @@ VOCABULARY: dict[Any, Any] = {}
 _loops: list[Callable[..., Any]] = []
 
 
-def jit(function: Callable[..., Any], entry: bool = False) -> Callable[..., Any]:
+def jit(
+    function: Callable[..., Any], entry: bool = False, inline: bool = False
+) -> Callable[..., Any]:
     """The function itself."""
     return function
 

@@ -326,7 +326,7 @@ def repeat_row(dtype: np.dtype[Any]) -> Callable[..., None]:
 
 
 def masked_row(words: Words) -> Callable[..., None]:
-    """As `npool.cpu.emit.masked_row`."""
+    """As `npool.cpu.windows.masked_row`."""
 
     def fold(
         dst: int, cap: int, at: int, src: int, o0: int, o1: int, o2: int, o3: int, masks: int,

@@ -270,6 +270,36 @@ def direct(
                 stream(out + (to + r * lift + begin) * item, line, part * item)
 
 
+def slid(
+    src, stride, climb, wide, taps, m, before, body, out, positions, to, lift, over, runs, lists,
+    past, item, far,
+):  # fmt: skip
+    """`pooled` in registers: nothing goes by scratch.
+
+    A row of the source has `body` elements, and as many as `before` count as padding before them;
+    `wide` is what a column adds to a position. Where `past` is 1, results of `item` bytes are
+    written past the caches; rows that begin at different places of a line, one by one, from where
+    a line begins. What lies `far` bytes behind is prefetched.
+    """
+    for k in range(runs):
+        x = listed(lists, 6, k)
+        end, count = x + listed(lists, 7, k), over * listed(lists, 8, k)
+        one_by_one = past > 0 and (end - x) * item >= LONG and (lift * item) % 64 != 0
+        many = 1 if one_by_one else m
+        for r in range(0, m, many):
+            at, begin = out + (to + r * lift) * item, x
+            while begin < end:
+                stop, off = end, (at + begin * item) % 64
+                if past > 0 and off != 0 and (end - x) * item >= LONG:
+                    stop = min(end, begin + (64 - off) // item)
+                slide_rows(
+                    src + r * stride * ITEM, lists, lists + CHUNK * 8, stride, climb, wide, before,
+                    body, begin, stop, many, out, positions, to + r * lift, lift, past, far, count,
+                    taps,
+                )  # fmt: skip
+                begin = stop
+
+
 def write_past(out, lift, line, width, m):
     """Copy `m` rows of `width` bytes from `line` to where they belong, past the caches."""
     if lift == width:

@@ -22,7 +22,7 @@ def pooled(shared, x, values, positions, scratch, first, last):
             break
         pooled_task(env, dims, head, spans, work, lists, task)
         put(env, A, kept)
-    if get(head, STREAM_BYTES) > 0:
+    if get(head, STREAM_BYTES) > 0 or get(head, PAST) > 0:
         fence()
 
 
@@ -36,7 +36,7 @@ def pooled_task(env, dims, head, spans, work, lists, task):
     r = work_of(work, column, START)
     end = r + work_of(work, column, SIZE)
     block = min(get(head, BLOCK), end - r)
-    if get(head, DIRECT) == 0:
+    if get(head, DIRECT) == 0:  # the others know no scratch
         fill_ends(env, get(head, CAP), 0, pitch, before, body, block)
     inner, ways, step = get(head, INNER), max(1, get(head, SPLIT_ROW)), 1
     row_taps, shift, each = dim(dims, row, KERNEL), dim(dims, row, DILATION) * inner, block * pitch
@@ -46,7 +46,7 @@ def pooled_task(env, dims, head, spans, work, lists, task):
         # Whole groups: reading and writing past the end costs less than a remainder.
         each = -(-each // (ways * get(head, ROUND))) * get(head, ROUND)
         step = 1
-    if get(head, DIRECT) == 1:
+    if get(head, DIRECT) > 0:
         each = get(head, CAP) // ways
     for t in range(row_taps):
         o = t * shift
@@ -70,7 +70,9 @@ def pooled_task(env, dims, head, spans, work, lists, task):
         s = span_of(spans, dims, column, r)
         inside = span(spans, s, INSIDE)
         taps = inside * count if body > 0 else 0
-        m = min(min(end, span(spans, s, STOPS)) - r, MANY * block)
+        m = min(end, span(spans, s, STOPS)) - r
+        if get(head, DIRECT) != 2:
+            m = min(m, MANY * block)
         over = get(head, DIVISOR) if get(head, COUNTED) == 2 else above * span(spans, s, DIVISORS)
         at = span(spans, s, BASE) + r * stride
         for t in range(inside):
@@ -82,9 +84,16 @@ def pooled_task(env, dims, head, spans, work, lists, task):
                 set_list(lists, 1, k, place + further * climb + listed(lists, 4, j))
         # Rows to prefetch: those that no window before saw, some strips on.
         far, asked = get(head, AHEAD) * stride * along, 0
-        for k in range(taps if far != 0 else 0):
+        for k in range(taps if far != 0 and get(head, DIRECT) == 0 else 0):
             asked |= (1 if k % inside >= inside - stride else 0) << k
-        if get(head, DIRECT) == 1:
+        if get(head, DIRECT) == 2:
+            call_slid(
+                get(env, POOLED), get(env, X), stride * along, stride * climb,
+                dim(dims, row, PLACE), taps, m, before, body, get(env, VALUES),
+                get(env, POSITIONS), target, lift, over, runs, lists, get(head, PAST),
+                get(head, RESULT_BYTES), get(head, AHEAD),
+            )  # fmt: skip
+        elif get(head, DIRECT) == 1:
             call_direct(
                 get(env, POOLED), get(head, CAP), get(env, X), stride * along, get(env, PARAMS),
                 listed(lists, 7, 0), m, get(head, AHEAD), get(env, A), each,

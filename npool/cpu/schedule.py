@@ -21,6 +21,7 @@ from npool.cpu.dimensions import (
     ROWS,
     SEGMENT,
     Dim,
+    choose_modes,
     dimensions,
     in_order,
     join_tiled,
@@ -31,6 +32,7 @@ from npool.cpu.tables import COLUMNS, CONSTANTS, DIMS_WIDTH, ENV, HEAD, SPANS, T
 from npool.cpu.tiling import (
     CHUNK,
     fit_planes,
+    fit_slides,
     fit_strips,
     fit_tiles,
     fit_van_herk,
@@ -39,16 +41,15 @@ from npool.cpu.tiling import (
     is_small,
     line_bytes,
     scratch_size,
+    slide_name,
 )
 from npool.geometry import Plan
 from npool.memory import address
 
-__all__ = ["CHUNK", "COLUMNS", "CONSTANTS", "Schedule", "describe", "schedule"]
+__all__ = ["CHUNK", "COLUMNS", "CONSTANTS", "LONG", "Schedule", "describe", "schedule"]
 
 #: A trailing unpooled axis of at most this many elements is pooled along with the axis before.
 SHORT = 32
-#: Windows that an element lies in, up to which its rows are read that often.
-FEW = 8
 #: Elements that a split is rounded up to: what an unrolled step of bytes covers.
 ROUND = 128
 #: Bytes of input from which on it is worth prefetching, and how far ahead.
@@ -59,6 +60,9 @@ PREFETCHED, AHEAD_BYTES = 1 << 20, 12 << 10
 WHOLE_ELEMENTS = 1 << 15
 #: Bytes of a row that is folded where it lies: of a task, and at a time (`npool.cpu.binding`).
 DIRECT_BYTES, PART = 1 << 17, 1 << 11
+SLID_AHEAD = 1 << 12
+#: Bytes of a row of results whose first few are written apart, so that the others begin on a line.
+LONG = 1 << 10
 #: Bytes of a row of which two are folded at once, where that saves but one fold in four.
 PAIR_BYTES = 1 << 12
 
@@ -106,6 +110,7 @@ def schedule(
     placed: bool,
     as_stored: bool,
     wholes: bool,
+    lanes: int,
     strips: bool = True,
 ) -> Schedule:
     """Lay out one call.
@@ -132,6 +137,8 @@ def schedule(
         Whether an accumulator is an element of the input.
     wholes : bool
         Whether the reducer combines whole vectors.
+    lanes : int
+        Elements of a vector where windows can slide in registers, else 0.
     strips : bool
         Whether another driver than `npool.cpu.tiles` may be chosen.
     """
@@ -148,11 +155,11 @@ def schedule(
         strided = row.in_stride != 1 and row.length > 1
     else:
         strided = inner_dim.in_stride != 1 or (row.in_stride != inner and row.length > 1)
-    if strips and inner == 1 and not strided and not placed and fit_planes(dims, width):
+    if strips and inner == 1 and not strided and not placed and fit_planes(dims, width, lanes):
         return _planes(dims, width, counted, divisor)
     if strips and inner == 1 and not strided and wholes and fit_wholes(dims):
         return _wholes(dims, width, counted, divisor)
-    segment = _choose_modes(dims, inner)
+    segment = choose_modes(dims, inner, lanes)
     block = 0
     if strips:
         block = fit_strips(dims, inner, width, itemsize if strided else 0)
@@ -162,11 +169,14 @@ def schedule(
     ways = row.stride if row.mode == FLAT and 2 <= row.stride <= 4 and inner == 1 else 0
     fused = prod(dim.kernel for dim in dims if dim.mode == FUSED)
     driver = "strips" if block else "tiles"
-    loop, paired, direct = "", False, False
+    loop, paired, direct, sliding = "", False, False, False
     tall = bool(block and not strided) and fit_van_herk(dims, inner, width, idempotent)
     if tall:
         row_bytes = row.extent(row.tile, 0) * inner * width
         driver, block = "van_herk", max(1, min(4, tiling.TALL_ROWS // row_bytes))
+    elif block and not strided and fit_slides(dims, inner, lanes, itemsize):
+        driver, sliding, block = "pooled", True, 1
+        loop, ways = slide_name(dims, placed), 0
     elif block and not strided and is_small(dims, inner):
         driver, loop = "pooled", "pooled"
         direct = as_stored and inner == row.out_stride == 1 and is_direct(dims, ways)
@@ -187,7 +197,9 @@ def schedule(
     # A row is made a multiple of so many positions.
     spare = max(0, ways - 1)
     capacity = scratch_size(dims, inner, segment)
-    if block:
+    if sliding:
+        row_length = capacity = 0
+    elif block:
         height = dims[-2].extent(dims[-2].tile, 0) if dims[-2].mode == FLAT else block
         if tall:
             height = max(block, dims[-2].kernel + 2)
@@ -202,7 +214,7 @@ def schedule(
     flat = any(dim.mode == FLAT and dim.kernel > 1 for dim in dims)
     head = np.zeros(len(HEAD), np.int64)
     buffers = 1
-    if (passes or ways or fused * pieces > CHUNK) and not tall:
+    if (passes or ways or fused * pieces > CHUNK) and not (tall or sliding):
         buffers = 3 if flat and not idempotent else 2
     values = {
         "INNER": inner,
@@ -214,7 +226,7 @@ def schedule(
         "ITEM_BYTES": width,
         "BUFFERS": buffers,
         "LINE_BYTES": -(-row_length * itemsize // 8) * 8 if strided else 0,
-        "SIZE_COLS": row_length if placed else 0,
+        "SIZE_COLS": row_length if placed and not sliding else 0,
         "STRIDED": int(strided),
         "COUNTED": (2 if divisor else 1) if counted else 0,
         "DIVISOR": divisor,
@@ -229,13 +241,19 @@ def schedule(
         "SOURCE_BYTES": itemsize,
         "AHEAD": 0,
         "STREAM_BYTES": 0,
-        "DIRECT": int(direct),
+        "DIRECT": 2 if sliding else int(direct),
+        "RESULT_BYTES": out_itemsize,
+        "PAST": 0,
         "PAIRED": int(paired),
         "PLACE_BYTES": min(8, width - first_bytes)
         if placed and driver in ("pooled", "van_herk")
         else 8,
     }
-    if block and strided:
+    moved = itemsize * prod(plan.shape) + out_itemsize * prod(plan.out_shape)
+    if sliding:
+        values["PAST"] = int(moved > tiling.LARGEST_CACHE // 2)
+        values["AHEAD"] = SLID_AHEAD if itemsize * prod(plan.shape) >= PREFETCHED else 0
+    elif block and strided:
         values["LINE_BYTES"] = -(-line_bytes(dims, inner, block, itemsize) // 8) * 8
     elif tall or (block and dims[-2].mode != FLAT):
         if itemsize * prod(plan.shape) < PREFETCHED:
@@ -248,10 +266,9 @@ def schedule(
             fresh = min(column.stride, column.kernel) * (fused // column.kernel)
             values["AHEAD"] = max(1, AHEAD_BYTES // max(1, row_length * itemsize * fresh))
         together = row.out_stride == inner and (inner == 1 or inner_dim.out_stride == 1)
-        moved = itemsize * prod(plan.shape) + out_itemsize * prod(plan.out_shape)
-        if together and not placed and moved > tiling.LARGEST_CACHE:
+        if together and not placed and moved > tiling.LARGEST_CACHE // 2:
             values["STREAM_BYTES"] = out_itemsize
-            length = PART // itemsize if direct else block * row.tile * inner
+            length = 2 * PART // itemsize if direct else block * row.tile * inner
             values["LINE_BYTES"] = -(-length * out_itemsize // 8) * 8
     for name, value in values.items():
         head[CONSTANTS[name]] = value
@@ -362,37 +379,6 @@ def _planes(dims: list[Dim], width: int, counted: bool, divisor: int) -> Schedul
     tables = (address(table), address(head), address(span_table))
     work = length * (2 + sum(dim.kernel for dim in dims[1:])) // 2
     return Schedule(table, head, span_table, tasks, scratch, False, "planes", work, masks, tables)
-
-
-def _choose_modes(dims: list[Dim], inner: int) -> int:
-    """Set each dimension's mode; return the segment length of the row, 0 if it has none."""
-    row = dims[-1]
-    segment = 0
-    if row.pooled and row.is_far_wider:
-        # Its padding does not fit any scratch: each tap is fetched as a row of its own.
-        dims.append(Dim(1, 1, in_stride=1, out_stride=1))
-        row = dims[-1]
-    if row.pooled:
-        row.mode = FLAT
-        if row.dilation == 1 and row.kernel >= 16 and row.overlap < 2:
-            row.mode = SEGMENT
-            length = 128 if row.kernel < 1024 else 256
-            segment = max(1, min(row.kernel, length // inner))
-    short = row.length * inner < 48
-    overlap = 1.0
-    for dim in dims[:-1]:
-        if not dim.pooled:
-            continue
-        if dim.is_far_wider or (
-            overlap * dim.overlap <= FEW and not (short and dim.stride == 1 and dim.overlap > 1)
-        ):
-            overlap *= dim.overlap
-            dim.mode = FUSED
-        elif dim.stride > 1 and dim.kernel <= 4 * dim.stride:
-            dim.mode = ROWS
-        else:
-            dim.mode = FLAT
-    return segment
 
 
 def describe(dims: NDArray[np.int64]) -> list[dict[str, int]]:

@@ -16,6 +16,7 @@ HEAD = (
     "LINE_BYTES", "SIZE_COLS", "STRIDED", "COUNTED", "DIVISOR", "IDEMPOTENT", "SPLIT_ROW",
     "BLOCK", "REFILL", "ROUND", "DEPTH", "FIRST_BYTES", "AHEAD", "STREAM_BYTES", "DIRECT",
     "SOURCE_BYTES", "ROW_BUFFERS", "PLACE_BYTES", "PAIRED", "PLANE", "MASKS", "MASKS_EACH", "DRAWN",
+    "PAST", "RESULT_BYTES",
 )  # fmt: skip
 #: Addresses: of the arrays and compiled loops of a call, and of a thread's scratch.
 ENV = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import prod
 from pathlib import Path
 
-from npool.cpu.dimensions import FLAT, FUSED, PLAIN, ROWS, Dim
+from npool.cpu.dimensions import FLAT, FUSED, PLAIN, ROWS, Dim, in_order
 
 __all__ = [
-    "CHUNK", "LARGEST_CACHE", "fit_planes", "fit_strips", "fit_tiles", "fit_van_herk",
-    "fit_wholes", "is_direct", "is_small", "line_bytes", "scratch_size",
+    "CHUNK", "LARGEST_CACHE", "fit_planes", "fit_slides", "fit_strips", "fit_tiles", "fit_van_herk",
+    "fit_wholes", "is_direct", "is_small", "line_bytes", "scratch_size", "slide_name",
 ]  # fmt: skip
 
 #: Rows folded before a partial result is set apart.
@@ -18,11 +18,14 @@ CHUNK = 32
 SMALL_TILE, LARGE_TILE = 1 << 15, 1 << 18
 #: Bytes of scratch of a strip, of its row at most, and of all the rows that a task takes.
 STRIP_BYTES, ROW_BYTES, TASK_BYTES = 1 << 11, 9 << 10, 1 << 18
+#: Where windows slide in registers: rows of a window at most, bytes of a row at a time, of a task.
+SLID_ROWS, SLID_BYTES, SLID_TASK = 9, 1 << 16, 1 << 19
 #: Planes of rows of at most so many elements are folded flat, as many as take so many bytes.
 PLANE_ROW, PLANE_BYTES = 64, 1 << 13
-#: Bytes of the rows that are folded along themselves together, and of all suffixes, where windows
-#: are tall; rows of results a task, at least; and taps of a sum, whose error grows with them.
-TALL_ROWS, TALL_BYTES, TALL_TILE, TALL_SUM = 1 << 13, 1 << 22, 128, 128
+#: Where windows are tall: bytes of a row, at least (shorter rows cost more as blocks than in one
+#: flat pass: 0.6 to 0.8 of the speed below this), of the rows that are folded along themselves
+#: together, and of all suffixes; rows of results a task; and taps of a sum, whose error grows.
+TALL_ROW, TALL_ROWS, TALL_BYTES, TALL_TILE, TALL_SUM = 1 << 9, 1 << 13, 1 << 22, 128, 128
 #: Past this a tile shrinks even where its windows overlap more than they advance.
 HUGE_TILE = 1 << 22
 #: The most that a tile may take at all, in bytes.
@@ -49,8 +52,8 @@ def scratch_size(dims: list[Dim], inner: int, segment: int) -> int:
     return prod(dim.extent(dim.tile, segment) for dim in dims) * inner
 
 
-def fit_planes(dims: list[Dim], width: int) -> bool:
-    """Tile `dims` for `npool.cpu.planes`, if it can serve them."""
+def fit_planes(dims: list[Dim], width: int, lanes: int) -> bool:
+    """Tile `dims` for `npool.cpu.planes`, if it can serve them, and as well as `slid` would."""
     if dims[0].pooled:
         dims = [Dim(1, 1), *dims]
     size, most = 1, 0
@@ -67,6 +70,7 @@ def fit_planes(dims: list[Dim], width: int) -> bool:
     if (
         len(dims) == 1
         or dims[-1].length > PLANE_ROW
+        or (lanes and dims[-1].length >= 3 * lanes)
         or (first.length > 1 and not first.in_stride == first.out_stride == size)
         or max(size, most) * width > 4 * PLANE_BYTES
     ):
@@ -101,6 +105,7 @@ def fit_van_herk(dims: list[Dim], inner: int, width: int, idempotent: bool) -> b
         or column.stride != 1
         or column.dilation != 1
         or column.kernel < 8
+        or row.extent(row.tile, 0) * inner * width < TALL_ROW
         or (column.kernel > TALL_SUM and not idempotent)
         or any(dim.mode == FUSED and dim.kernel > 1 for dim in dims[:-2])
         or (column.kernel + 2) * row.extent(row.tile, 0) * inner * width > TALL_BYTES
@@ -112,6 +117,45 @@ def fit_van_herk(dims: list[Dim], inner: int, width: int, idempotent: bool) -> b
         row.tile = -(-row.tile // 2)
     column.tile = min(column.out, column.kernel * -(-TALL_TILE // column.kernel))
     return True
+
+
+def fit_slides(dims: list[Dim], inner: int, lanes: int, itemsize: int) -> bool:
+    """Tile `dims` for `npool.cpu.lanes.slid`, if windows can slide along the row in registers."""
+    row, column = dims[-1], dims[-2]
+    if (
+        not lanes
+        or inner > 1
+        or column.mode == FLAT
+        or prod(dim.kernel for dim in dims[:-1] if dim.mode == FUSED) > SLID_ROWS
+        or row.out_stride != 1
+        or row.mode not in (PLAIN, FLAT)
+        or (row.mode == FLAT and (row.dilation > 1 or row.kernel > 8 or row.stride > 4))
+        or (row.mode == FLAT and (row.kernel - 1) // row.stride > lanes)
+    ):
+        return False
+    row.tile = min(row.out, max(1, SLID_BYTES // (row.stride * itemsize)))
+    row_bytes = row.extent(row.tile, 0) * column.stride * itemsize
+    column.tile = min(column.out, max(1, SLID_TASK // row_bytes))
+    return True
+
+
+def slide_name(dims: list[Dim], placed: bool) -> str:
+    """The loop of `npool.cpu.lanes.slid` for dimensions that it serves."""
+    row, column = dims[-1], dims[-2]
+    # Rows are numbered as `npool.cpu.pooled` does, the column's within those of the axes before.
+    outer = [True]
+    for dim in reversed(dims[:-2]):
+        if dim.mode == FUSED:
+            outer = [
+                one and t >= dim.kernel - dim.stride for t in range(dim.kernel) for one in outer
+            ]
+    columns = column.kernel if column.mode == FUSED else 1
+    fresh = [one and t >= columns - column.stride for one in outer for t in range(columns)]
+    paired = not placed and columns > 1 == len(outer) and column.stride == column.dilation == 1
+    taps, stride = (row.kernel, row.stride) if row.pooled else (1, 1)
+    bits = sum(one << k for k, one in enumerate(fresh))
+    order = "ordered_" if placed and in_order(dims) else ""
+    return f"{order}{len(fresh)}_{taps}_{stride}_{bits}_{int(paired)}_slid"
 
 
 def is_small(dims: list[Dim], inner: int) -> bool:
@@ -127,17 +171,18 @@ def is_small(dims: list[Dim], inner: int) -> bool:
 def is_direct(dims: list[Dim], ways: int) -> bool:
     """Whether rows can be folded where they lie: one tap a row, no padding, one pass."""
     row = dims[-1]
-
-    def inside(dim: Dim) -> bool:
-        return dim.before == 0 and (dim.out - 1) * dim.stride + dim.span <= dim.length
-
     return (
         row.mode == FLAT
         and row.kernel <= 8
         and (not ways or row.span % ways == 0)
-        and all(map(inside, dims))
+        and all(map(_inside, dims))
         and all(dim.mode in (PLAIN, FUSED) and dim.kernel == 1 for dim in dims[:-1])
     )
+
+
+def _inside(dim: Dim) -> bool:
+    """Whether all windows lie inside the input."""
+    return dim.before == 0 and (dim.out - 1) * dim.stride + dim.span <= dim.length
 
 
 def fit_tiles(dims: list[Dim], inner: int, segment: int, width: int) -> None:

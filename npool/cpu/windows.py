@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 
 from npool.cpu.access import ask
-from npool.cpu.emit import Emitter, kind_of, word
+from npool.cpu.emit import Emitter, kind_of, tuple_of, word
 from npool.cpu.parts import Words
 
-__all__ = ["finish_taps", "fold_pair", "fold_taps", "prefix_rows", "suffix_rows"]
+__all__ = [
+    "finish_taps", "fold_pair", "fold_taps", "masked_row", "prefix_rows", "suffix_rows",
+]  # fmt: skip
 
 _I64 = ir.IntType(64)
 
@@ -259,3 +262,42 @@ def prefix_rows(words: Words) -> Any:
 def _rows_of(e: Emitter, base: Any, cap: Any, at: Any, pitch: Any, count: int) -> list[Any]:
     """Addresses of rows of scratch that lie `pitch` apart."""
     return [e.parts(base, cap, e.b.add(at, e.b.mul(_I64(k), pitch))) for k in range(count)]
+
+
+def masked_row(words: Words) -> Any:
+    """`fold_row` of scratch, where bit ``bit + k`` of ``masks[i]`` says whether tap `k` counts."""
+
+    def emit(
+        e: Emitter, dst: Any, cap: Any, at: Any, src: Any, o0: Any, o1: Any, o2: Any, o3: Any,
+        masks: Any, bit: Any, taps: Any, fresh: Any, n: Any,
+    ) -> None:  # fmt: skip
+        byte = ir.IntType(8)
+        into, bases = e.parts(dst, cap, at), [e.parts(src, cap, o) for o in (o0, o1, o2, o3)]
+        bits = [e.b.shl(byte(1 << k), e.b.trunc(bit, byte)) for k in range(4)]
+        blank = [
+            e.context.get_constant(kind_of(part), value.item())
+            for part, value in zip(words.held, words.identity, strict=True)
+        ]
+
+        def element(k: int, i: Any, mask: Any) -> Any:
+            inside = e.b.icmp_unsigned("!=", e.b.and_(mask, bits[k]), byte(0))
+            values = [
+                e.b.select(inside, e.load(at, i, part), other)
+                for at, part, other in zip(bases[k], words.held, blank, strict=True)
+            ]
+            return e.context.make_tuple(e.b, tuple_of(words.held), values)
+
+        def rows(count: int) -> None:
+            def folded(i: Any) -> Any:
+                mask = e.load(masks, i, np.dtype(np.uint8))
+                return e.tree([element(k, i, mask) for k in range(count)])
+
+            with e.b.if_else(fresh) as (anew, more):
+                with anew:
+                    e.loop(n, lambda i: e.put(into, i, folded(i)))
+                with more:
+                    e.loop(n, lambda i: e.put(into, i, e.combine(e.take(into, i), folded(i))))
+
+        e.choose(taps, rows)
+
+    return word(words, "dst cap at src o0 o1 o2 o3 masks bit taps fresh n", emit)

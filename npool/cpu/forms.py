@@ -1,0 +1,190 @@
+"""A reducer's words for vectors: what `npool.cpu.parts` makes for scalars, of traced functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+
+from npool.cpu.emit import HAS_MASKS, HAS_WIDE
+from npool.cpu.instructions import HAS_HALF
+from npool.cpu.parts import Words
+from npool.cpu.traced import Lanes, Untraceable, constant, element, traced
+from npool.dtypes import is_half
+from npool.reducers import Reducer
+
+__all__ = ["Form", "Parts", "form_of"]
+
+_I32 = ir.IntType(32)
+#: Bytes of the CPU's vectors.
+VECTOR = 64 if HAS_MASKS else 32 if HAS_WIDE else 16
+Parts = tuple[Lanes, ...]
+
+
+class Form(NamedTuple):
+    """What `Words` says, for vectors: each function takes and returns tuples of `Lanes`."""
+
+    lanes: int
+    lift: Callable[[Lanes], Parts]
+    combine: Callable[[Parts, Parts], Parts]
+    #: The same where the second comes after the first, in the order of positions.
+    later: Callable[[Parts, Parts], Parts]
+    finish: Callable[[Parts, Lanes], Parts]
+
+    def in_any_order(self) -> Form:
+        """The same for rows that are not in the order of their positions."""
+        return self._replace(later=self.combine)
+
+
+def form_of(
+    words: Words, reducer: Reducer, dtype: np.dtype[Any], accumulator: np.dtype[Any],
+    result: np.dtype[Any], form: str,
+) -> Form | None:  # fmt: skip
+    """How vectors are reduced, or None where they cannot be.
+
+    `form` is that of half types in an accumulator (`npool.cpu.instructions.DECODERS`).
+    """
+    half = is_half(dtype) or is_half(result)
+    sizes = [part.itemsize for part in words.held] + [words.source.itemsize]
+    if (
+        "b" in (dtype.kind, accumulator.kind, result.kind)
+        or words.params
+        or (half and "float16" in (dtype.name, result.name) and not HAS_HALF)
+        or (min(sizes) < 4 and not HAS_MASKS)
+    ):
+        return None
+    lanes = VECTOR // max(sizes)
+    form_is_key = form != "value"
+
+    def lift(x: Lanes) -> Parts:
+        value = _decoded(x, dtype, form)
+        if words.placed:
+            return (value.astype(words.held[0]),)
+        if accumulator.kind == "f":
+            value = value.astype(accumulator)
+        lifted = traced(reducer.lift)(value) if reducer.lift else value
+        return _held(lifted, words.held)
+
+    def combine(a: Parts, b: Parts) -> Parts:
+        if words.placed or reducer.parts > 1:
+            function: Any = reducer.positions if words.placed else reducer.combine
+            made = traced(function)(a, b)
+        else:
+            made = traced(reducer.combine)(a[0], b[0])
+        return _held(made, words.held)
+
+    def later(a: Parts, b: Parts) -> Parts:
+        if reducer.in_order is None or not words.placed:
+            return combine(a, b)
+        return _held(traced(reducer.in_order)(a, b), words.held)
+
+    def finish(a: Parts, count: Lanes) -> Parts:
+        if words.placed:
+            value, place = a
+            nowhere = constant(value.b, place.dtype, words.identity[-1])
+            none = constant(value.b, place.dtype, -1)
+            place = Lanes(place.b, place.dtype, place.b.select(
+                (place == nowhere).value, none.spread(place.n), place.value), place.n)  # fmt: skip
+            return (_encoded(value, result, form), place.astype(words.results[1]))
+        given = a[0] if reducer.parts == 1 else a
+        made = traced(reducer.finish)(given, count) if reducer.finish else given
+        if not isinstance(made, Lanes) or made.n == 1:
+            raise Untraceable("not one vector")
+        return (_encoded(made, result, form),)
+
+    made = Form(lanes, lift, combine, later, finish)
+    return made if _works(made, words) and not (form_is_key and words.placed) else None
+
+
+def _works(form: Form, words: Words) -> bool:
+    """Whether all functions can be traced: they are, into a module that is thrown away."""
+    module = ir.Module()
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), []), "trial")
+    b = ir.IRBuilder(function.append_basic_block())
+    x = ir.Constant(ir.VectorType(element(words.source), form.lanes), ir.Undefined)
+    try:
+        value = form.lift(Lanes(b, words.source, x, form.lanes))
+        if words.placed:
+            place = ir.Constant(ir.VectorType(element(words.held[-1]), form.lanes), ir.Undefined)
+            value += (Lanes(b, words.held[-1], place, form.lanes),)
+        value = form.combine(form.later(value, value), value)
+        form.finish(value, constant(b, words.counted, 1))
+    except Untraceable:
+        return False
+    return True
+
+
+def _held(made: Any, held: tuple[np.dtype[Any], ...]) -> Parts:
+    """What a function returned, in the types of an accumulator."""
+    values = made if isinstance(made, tuple) else (made,)
+    n = max((v.n for v in values if isinstance(v, Lanes)), default=1)
+    found = []
+    for value, dtype in zip(values, held, strict=False):
+        if not isinstance(value, Lanes):
+            raise Untraceable(f"{value!r} in an accumulator")
+        kept = value.astype(dtype)
+        found.append(Lanes(kept.b, dtype, kept.spread(n), n))
+    return tuple(found)
+
+
+def _decoded(x: Lanes, dtype: np.dtype[Any], form: str) -> Lanes:
+    """An element as it is stored, as its value or its key: `npool.cpu.instructions.DECODERS`."""
+    if not is_half(dtype):
+        return x
+    b, n = x.b, x.n
+    if form == "value" and dtype.name == "float16":
+        half = b.bitcast(x.value, ir.VectorType(ir.HalfType(), n))
+        wide = b.fpext(half, ir.VectorType(ir.FloatType(), n))
+        return Lanes(b, np.dtype(np.float32), wide, n)
+    if form == "value":
+        bits = b.zext(x.value, ir.VectorType(_I32, n))
+        bits = b.shl(bits, ir.Constant(bits.type, [16] * n))
+        return Lanes(b, np.dtype(np.float32), b.bitcast(bits, ir.VectorType(ir.FloatType(), n)), n)
+
+    def number(value: int) -> Any:
+        return ir.Constant(x.value.type, [value] * n)
+
+    key = _turned(b, x.value, n)
+    infinity, nan = (
+        (0x7C00 if dtype.name == "float16" else 0x7F80),
+        (0x7FFF if form == "highest" else -0x8000),
+    )
+    is_nan = b.icmp_signed(">", b.and_(x.value, number(0x7FFF)), number(infinity))
+    return Lanes(b, np.dtype(np.int16), b.select(is_nan, number(nan), key), n)
+
+
+def _turned(b: Any, bits: Any, n: int) -> Any:
+    """Sign-magnitude bits of 16 as two's complement, and back."""
+
+    def number(value: int) -> Any:
+        return ir.Constant(bits.type, [value] * n)
+
+    return b.xor(bits, b.and_(b.ashr(bits, number(15)), number(0x7FFF)))
+
+
+def _encoded(x: Lanes, result: np.dtype[Any], form: str) -> Lanes:
+    """A result as it is stored: `npool.cpu.instructions.ENCODERS`."""
+    b, n = x.b, x.n
+    stored = np.dtype(np.uint16)
+    if not is_half(result):
+        return x.astype(result)
+    if form != "value":
+        return Lanes(b, stored, _turned(b, x.value, n), n)
+    x = x.astype(np.float32)
+    if result.name == "float16":
+        half = b.fptrunc(x.value, ir.VectorType(ir.HalfType(), n))
+        return Lanes(b, stored, b.bitcast(half, ir.VectorType(ir.IntType(16), n)), n)
+    kind = ir.VectorType(_I32, n)
+
+    def number(value: int) -> Any:
+        return ir.Constant(kind, [value] * n)
+
+    bits = b.bitcast(x.value, kind)
+    top = b.lshr(bits, number(16))
+    rounded = b.add(b.add(bits, number(0x7FFF)), b.and_(top, number(1)))
+    rounded = b.lshr(rounded, number(16))
+    quiet = b.or_(top, number(0x40))
+    made = b.select(b.fcmp_unordered("uno", x.value, x.value), quiet, rounded)
+    return Lanes(b, stored, b.trunc(made, ir.VectorType(ir.IntType(16), n)), n)

@@ -1,0 +1,201 @@
+"""How rows that slide in registers are read and written: in vectors, at their ends under a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from npool.cpu import bounds
+from npool.cpu.emit import Emitter, kind_of
+from npool.cpu.forms import Form, Parts
+from npool.cpu.traced import Lanes, constant, element
+
+__all__ = ["Mask", "RowMemory", "Rows", "Some", "Source"]
+
+_I64, _I32 = ir.IntType(64), ir.IntType(32)
+
+
+#: Where a row starts, and the position of its first element, if positions are asked for.
+Source = tuple[Any, Any]
+
+
+class Some(NamedTuple):
+    """As many source rows as are known at run time only, at least one."""
+
+    count: Any
+    row: Callable[[Any], Source]
+
+
+Rows = list[Source] | Some
+
+
+class Mask(NamedTuple):
+    """Which lanes count, and where they end."""
+
+    lanes: Any
+    end: Any
+
+
+class RowMemory:
+    """The rows of one call of `npool.cpu.slides.slide_rows`, whose arguments are in `given`.
+
+    `to` is where the row at hand begins in the results, `past` whether it goes past the caches,
+    and `fresh` has a bit for each of its source rows that is to be prefetched.
+    """
+
+    to: Any
+    past: Any
+
+    def __init__(
+        self, e: Emitter, form: Form, taps: int, stride: int, fresh: int, given: dict[str, Any]
+    ) -> None:
+        self.fresh = fresh
+        self.e, self.b, self.form, self.taps, self.stride = e, e.b, form, taps, stride
+        self.n = form.lanes
+        self.given = given
+        words = e.words
+        self.ahead = int((taps - 1) // stride > 0)
+        self.numbers = ir.Constant(ir.VectorType(_I32, self.n), list(range(self.n)))
+        count = e.cast(types.int64, given["count"], kind_of(words.counted))
+        self.count = Lanes(e.b, words.counted, count)
+        if words.placed:
+            place = element(words.held[-1])
+            step = e.b.trunc(given["wide"], place) if place != _I64 else given["wide"]
+            self.climb = self.spread(step)
+            kind = ir.VectorType(place, self.n)
+            self.along = e.b.mul(self.climb, ir.Constant(kind, list(range(self.n))))
+
+    def spread(self, value: Any) -> Any:
+        return Lanes(self.b, np.dtype(np.int64), value).spread(self.n)
+
+    def identity(self) -> Parts:
+        words = self.e.words
+        return tuple(
+            Lanes(self.b, part, constant(self.b, part, value).spread(self.n), self.n)
+            for part, value in zip(words.held, words.identity, strict=True)
+        )
+
+    def mask(self, first: Any, end: Any) -> Mask:
+        """Which of the lanes from `first` on lie in ``[0, end)``; all of them below 2**31."""
+        b = self.b
+        at = b.add(self.spread(b.trunc(first, _I32)), self.numbers)
+        return Mask(b.icmp_unsigned("<", at, self.spread(b.trunc(end, _I32))), end)
+
+    def load(self, base: Any, c: Any, mask: Mask | None) -> Any:
+        """The vector of the source at column `c`, without what the mask leaves out."""
+        e, b, dtype = self.e, self.b, self.e.words.source
+        kind = ir.VectorType(element(dtype), self.n)
+        at = b.add(base, b.mul(c, _I64(dtype.itemsize)))
+        place = b.inttoptr(at, kind.as_pointer())
+        if mask is None:
+            e.check(base, c, dtype, _I64(self.n))
+            return b.load(place, align=dtype.itemsize)
+        self._check_part(base, c, dtype, mask.end)
+        return _masked(b, "load", kind, place, dtype, mask.lanes, ir.Constant(kind, ir.Undefined))
+
+    def _check_part(self, base: Any, first: Any, dtype: np.dtype[Any], end: Any) -> None:
+        if not bounds.CHECKED:
+            return
+        b = self.b
+        low = b.select(b.icmp_signed(">", first, _I64(0)), first, _I64(0))
+        high = b.add(first, _I64(self.n))
+        high = b.select(b.icmp_signed("<", high, end), high, end)
+        with b.if_then(b.icmp_signed("<", low, high)):
+            self.e.check(base, low, dtype, b.sub(high, low))
+
+    def store(self, results: list[Parts], x: Any, mask: Mask | None) -> None:
+        """Write the results from `x` on, under a mask if there is one."""
+        e, b, given = self.e, self.b, self.given
+        for q, parts in enumerate(results):
+            to = b.add(self.to, b.mul(_I64(q), given["lift"]))
+            for base, dtype, part in zip(
+                (given["out"], given["positions"]), e.words.results, parts, strict=False
+            ):
+                kind = part.value.type
+                row = b.add(base, b.mul(to, _I64(dtype.itemsize)))
+                at = b.add(row, b.mul(x, _I64(dtype.itemsize)))
+                place = b.inttoptr(at, kind.as_pointer())
+                if mask is not None:
+                    self._check_part(row, x, dtype, mask.end)
+                    _masked(b, "store", kind, place, dtype, mask.lanes, part.value)
+                    continue
+                e.check(row, x, dtype, _I64(self.n))
+                size = min(64, self.n * dtype.itemsize)
+                hint = b.module.add_metadata([ir.Constant(_I32, 1)])
+                with b.if_else(self.past) as (beyond, within):
+                    with beyond:
+                        b.store(part.value, place, align=size).set_metadata("nontemporal", hint)
+                    with within:
+                        b.store(part.value, place, align=dtype.itemsize)
+
+    def source(self, r: Any, k: Any) -> Source:
+        """Where the `k`-th source row of row `r` starts, and the position of its first element."""
+        e, b, given = self.e, self.b, self.given
+        size, place = e.words.source.itemsize, None
+        at = b.add(e.table(given["offsets"], k), b.mul(r, given["stride"]))
+        if e.words.placed:
+            place = b.add(e.table(given["places"], k), b.mul(r, given["climb"]))
+            kind = element(e.words.held[-1])
+            place = place if kind == _I64 else b.trunc(place, kind)
+        return b.add(given["src"], b.mul(at, _I64(size))), place
+
+    def sources(self, count: int, r: Any, paired: bool) -> list[Source]:
+        """All source rows of row `r`, and with `paired` the next row's last."""
+        found = [self.source(r, k) for k in range(count)]
+        if paired:
+            found.append(self.source(self.b.add(r, _I64(1)), count - 1))
+        return found
+
+    def ask(self, rows: Rows, x: Any) -> None:
+        """Prefetch what lies `far` bytes behind the rows that no window saw before."""
+        b, item = self.b, self.e.words.source.itemsize
+        pointer, flag = ir.IntType(8).as_pointer(), _I32
+        kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
+        function = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
+        c = b.sub(b.mul(x, _I64(self.stride)), self.given["before"])
+        at = b.add(b.mul(c, _I64(item)), self.given["far"])
+        with b.if_then(b.icmp_signed("!=", self.given["far"], _I64(0))):
+            assert not isinstance(rows, Some)
+            for k, (base, _) in enumerate(rows):
+                if not self.fresh >> k & 1:
+                    continue
+                for line in range(0, max(1, self.n * self.stride * item), 64):
+                    where = b.inttoptr(b.add(b.add(base, at), _I64(line)), pointer)
+                    b.call(function, [where, flag(0), flag(3), flag(1)])  # read, into L1, data
+
+    def aligned(self, x: Any) -> Any:
+        """Whether results are to go past the caches, and lie on whole vectors from `x` on."""
+        b, given = self.b, self.given
+        bits = _I64(0)
+        for base, dtype in zip(
+            (given["out"], given["positions"]), self.e.words.results, strict=False
+        ):
+            item = _I64(dtype.itemsize)
+            place = b.add(base, b.mul(b.add(given["to"], x), item))
+            size = min(64, self.n * dtype.itemsize)
+            apart = b.select(b.icmp_signed(">", given["m"], _I64(1)), given["lift"], _I64(0))
+            apart = b.mul(apart, item)
+            bits = b.or_(bits, b.and_(b.or_(place, apart), _I64(size - 1)))
+        return b.and_(
+            b.icmp_signed("==", bits, _I64(0)), b.icmp_signed(">", given["past"], _I64(0))
+        )
+
+
+def _masked(
+    b: Any, verb: str, kind: Any, place: Any, dtype: np.dtype[Any], mask: Any, value: Any
+) -> Any:
+    letter = "f" if dtype.kind == "f" else "i"
+    name = f"llvm.masked.{verb}.v{kind.count}{letter}{8 * dtype.itemsize}.p0"
+    align = _I32(dtype.itemsize)
+    if verb == "load":
+        given, returned = (place, align, mask, value), kind
+    else:
+        given, returned = (value, place, align, mask), ir.VoidType()
+    signature = ir.FunctionType(returned, [v.type for v in given])
+    function = cgutils.get_or_insert_function(b.module, signature, name)
+    return b.call(function, given)

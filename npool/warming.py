@@ -149,7 +149,9 @@ def steps(
 def _trials(reducer: Any, dtype: np.dtype[Any], rank: int, placed: bool) -> list[Step]:
     """Calls that `npool.cpu.schedule` sends to one driver each, whatever the rank."""
     small = np.zeros((2,) * rank + (2,), dtype)
-    long = np.zeros((2,) * rank + (64,), dtype)
+    long = np.zeros((2,) * rank + (512,), dtype)
+    #: So far apart that they do not slide in registers (`npool.cpu.slides`).
+    far = (1,) * (rank - 1) + (100,)
     pairs, fives, nines, lines = ((1,) * (rank - 1) + (n,) for n in (2, 5, 9, 16))
     padded = (0,) * (rank - 1) + (1,)
     trials: list[Any] = [
@@ -157,11 +159,11 @@ def _trials(reducer: Any, dtype: np.dtype[Any], rank: int, placed: bool) -> list
         # it serves.
         ("small planes", small, (3,) * rank, 1, 1, 1),
         # Rows that lie together: "pooled", of up to four taps and of up to eight, from scratch and
-        # where they lie. Dilated: others slide in registers, where the reducer can.
-        ("rows", long, pairs, pairs, padded, 2),
-        ("rows in place", long, pairs, 1, 0, 2),
-        ("rows of five", long, fives, 1, padded, 2),
-        ("rows of five in place", long, fives, 1, 0, 2),
+        # where they lie.
+        ("rows", long, pairs, pairs, padded, far),
+        ("rows in place", long, pairs, 1, 0, far),
+        ("rows of five", long, fives, 1, padded, far),
+        ("rows of five in place", long, fives, 1, 0, far),
         # More taps: "strips".
         ("rows of nine", long, nines, 1, padded, 1),
         # Tall ones, of rows: "van_herk".

@@ -34,13 +34,13 @@ def calls():
             ):
                 if isinstance(kernel, int):
                     kernel = (kernel,)
-                # Windows that slide along other rows than those have a loop of their own.
+                # Windows that slide along other rows than those have loops of their own.
                 slides = view.flags.c_contiguous or max(kernel) > 9 or kernel == view.shape[-2:]
-                dilation = 1 if slides else 2
-                if any((k - 1) * dilation >= n for k, n in zip(kernel, view.shape[-len(kernel):])):
-                    if padding == 0 or dilation > 1:
-                        continue
-                window = kernel, stride, padding, dilation
+                if not slides:
+                    kernel = (1,) * (len(kernel) - 1) + (9,)
+                if any(k > n for k, n in zip(kernel, view.shape[-len(kernel):])) and padding == 0:
+                    continue
+                window = kernel, stride, padding
                 npool.max_pool(view, *window, ceil_mode=True)
                 npool.max_pool(view, *window, return_indices=True)
     F.max_pool2d(np.zeros((1, 2, 9, 9), np.float32), 3, 2, 1, return_indices=True)

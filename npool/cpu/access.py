@@ -9,7 +9,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["ask", "caller", "fence", "get", "prefetch", "put", "stream", "table"]
+__all__ = ["ask", "ask_line", "caller", "fence", "get", "prefetch", "put", "stream", "table"]
 
 
 def table(width: int) -> tuple[Any, Any]:
@@ -110,13 +110,18 @@ def prefetch(typingctx: Any, at: Any, n: Any) -> Any:
 
 def ask(builder: Any, at: Any, n: Any) -> None:
     """`prefetch`, in IR."""
-    word, flag = ir.IntType(64), ir.IntType(32)
-    pointer = ir.IntType(8).as_pointer()
+    word = ir.IntType(64)
+    with cgutils.for_range_slice(builder, word(0), n, word(_LINE), word) as (i, _):
+        ask_line(builder, builder.add(at, i))
+
+
+def ask_line(builder: Any, at: Any) -> None:
+    """Ask for the line of the cache that an address is in."""
+    flag, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    with cgutils.for_range_slice(builder, word(0), n, word(_LINE), word) as (i, _):
-        where = builder.inttoptr(builder.add(at, i), pointer)
-        builder.call(function, [where, flag(0), flag(3), flag(1)])  # read, into L1, data
+    where = builder.inttoptr(at, pointer)
+    builder.call(function, [where, flag(0), flag(3), flag(1)])  # read, into L1, data
 
 
 @intrinsic

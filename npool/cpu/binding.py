@@ -228,9 +228,11 @@ def _bind(
                     bound_part = types.FunctionType(part.__code__, more, part.__name__)
                     more[part.__name__] = instructions.jit(bound_part, inline=True)
             elif which.endswith("slid"):
-                rows, taps, stride, fresh, paired = map(int, which.split("_")[-6:-1])
+                rows, taps, stride, dilation, fresh, paired = map(int, which.split("_")[-7:-1])
                 how = sliding if "ordered" in which else sliding.in_any_order()
-                slide = slides.slide_rows(words, how, rows, taps, stride, fresh, bool(paired))
+                slide = slides.slide_rows(
+                    words, how, rows, taps, stride, dilation, fresh, bool(paired)
+                )
                 more = {**space, "CHUNK": tables.CHUNK, "LONG": LONG, "slide_rows": slide}
             elif which == "scratch_rows":
                 more = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}
@@ -248,7 +250,7 @@ def _bind(
             elif which == "divided":
                 more = {**space, "finish_each": picks.finish_each(words)}
             elif which == "whole":
-                more = {**space, "whole_row": vectors.whole_row(words, vector)}
+                more = {**space, "whole_rows": vectors.whole_rows(words, vector)}
             kind, _, template = which.rpartition("_")
             if kind:
                 full = name and f"{kind}-{name}"

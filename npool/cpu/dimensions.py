@@ -15,12 +15,14 @@ __all__ = [
     "ROWS",
     "SEGMENT",
     "Dim",
+    "can_widen",
     "choose_modes",
     "dimensions",
     "in_order",
     "join_tiled",
     "join_whole_axes",
     "spans",
+    "widen",
 ]
 
 # How a dimension is treated. PLAIN: not pooled. FUSED: its taps are folded while rows are
@@ -235,6 +237,22 @@ def spans(dim: Dim) -> list[tuple[int, int, int, int]]:
         i += stop == clipped[i][0]
         j += stop == divisors[j][0] and j + 1 < len(divisors)
     return found
+
+
+def can_widen(row: Dim) -> bool:
+    """Whether elements of a row lie a few apart, so that reading what is between costs little."""
+    return row.pooled and 1 < row.in_stride <= 4 and row.in_stride * row.stride <= 4
+
+
+def widen(row: Dim) -> None:
+    """Make of a row whose elements lie apart one of all that lies there, pooled as before."""
+    apart = row.in_stride
+    row.length, row.in_stride = (row.length - 1) * apart + 1, 1
+    row.stride, row.dilation, row.before = (
+        row.stride * apart,
+        row.dilation * apart,
+        row.before * apart,
+    )
 
 
 def choose_modes(dims: list[Dim], inner: int, lanes: int) -> int:

@@ -17,7 +17,7 @@ from npool.reducers import Reducer
 
 __all__ = ["Form", "Parts", "form_of"]
 
-_I32 = ir.IntType(32)
+_I64, _I32 = ir.IntType(64), ir.IntType(32)
 #: Bytes of the CPU's vectors.
 VECTOR = 64 if HAS_MASKS else 32 if HAS_WIDE else 16
 Parts = tuple[Lanes, ...]
@@ -89,13 +89,77 @@ def form_of(
                 (place == nowhere).value, none.spread(place.n), place.value), place.n)  # fmt: skip
             return (_encoded(value, result, form), place.astype(words.results[1]))
         given = a[0] if reducer.parts == 1 else a
-        made = traced(reducer.finish)(given, count) if reducer.finish else given
-        if not isinstance(made, Lanes) or made.n == 1:
-            raise Untraceable("not one vector")
-        return (_encoded(made, result, form),)
+
+        def divided() -> Lanes:
+            made = traced(reducer.finish)(given, count) if reducer.finish else given
+            if not isinstance(made, Lanes) or made.n == 1:
+                raise Untraceable("not one vector")
+            return _encoded(made, result, form)
+
+        if not (reducer.divides and accumulator.kind in "iu" and reducer.parts == 1):
+            return (divided(),)
+        # Averages of integers by a power of two: a shift.
+        b = a[0].b
+        with b.if_else(_is_power(b, count)) as (power, other):
+            with power:
+                quick = _shifted(a[0], count, reducer.name, result).value
+                seen = b.block
+            with other:
+                slow = divided().value
+                last = b.block
+        value = b.phi(quick.type)
+        value.add_incoming(quick, seen)
+        value.add_incoming(slow, last)
+        return (Lanes(b, result, value, a[0].n),)
 
     made = Form(lanes, lift, combine, later, finish)
     return made if _works(made, words) and not (form_is_key and words.placed) else None
+
+
+def _is_power(b: Any, count: Lanes) -> Any:
+    """Whether an integer is a power of two from 2 to 4,096, half of which sums have room for."""
+    n, one = count.value, _I64(1)
+    inside = b.icmp_unsigned("<", b.sub(n, _I64(2)), _I64(4095))
+    return b.and_(inside, b.icmp_signed("==", b.and_(n, b.sub(n, one)), _I64(0)))
+
+
+def _shifted(total: Lanes, count: Lanes, name: str, result: np.dtype[Any]) -> Lanes:
+    """``total / count``, of a power of two, rounded as `npool.averages` does and saturated."""
+    b, t, n = total.b, total.value, total.n
+    signed = total.dtype.kind == "i"
+    kind = element(total.dtype)
+    size = total.dtype.itemsize
+
+    def spread(value: Any) -> Any:
+        narrow = b.trunc(value, kind) if size < 8 else value
+        return Lanes(b, total.dtype, narrow).spread(n)
+
+    def number(value: int) -> Any:
+        return ir.Constant(t.type, [value] * n)
+
+    bits = spread(b.cttz(count.value, ir.IntType(1)(1)))
+    shift = b.ashr if signed else b.lshr
+    half = spread(b.lshr(count.value, _I64(1)))
+    rounding = name.removeprefix("avg_")
+    if rounding == "half_even":
+        odd = b.and_(shift(t, bits), number(1))
+        t = b.add(t, b.add(b.sub(half, number(1)), odd))
+    elif rounding == "half_up":
+        t = b.add(t, half)
+    elif rounding == "trunc" and signed:
+        less = b.sub(spread(count.value), number(1))
+        t = b.add(t, b.select(b.icmp_signed("<", t, number(0)), less, number(0)))
+    quotient = shift(t, bits)
+    # As far as the sums' own type tells.
+    info, own = np.iinfo(result), np.iinfo(total.dtype)
+    compare = b.icmp_signed if signed else b.icmp_unsigned
+    if info.max < own.max:
+        most = number(int(info.max))
+        quotient = b.select(compare("<", quotient, most), quotient, most)
+    if info.min > own.min:
+        least = number(int(info.min))
+        quotient = b.select(compare(">", quotient, least), quotient, least)
+    return Lanes(b, total.dtype, quotient, n).astype(result)
 
 
 def _works(form: Form, words: Words) -> bool:

@@ -28,7 +28,7 @@ __all__ = [
     "repeat_row",
     "split_row",
     "suffix_rows",
-    "whole_row",
+    "whole_rows",
     "wide_sum",
 ]
 
@@ -345,14 +345,15 @@ def masked_row(words: Words) -> Callable[..., None]:
     return fold
 
 
-def whole_row(words: Words, vector: Callable[..., Any]) -> Callable[..., None]:
-    """As `npool.cpu.emit.whole_row`, element by element."""
+def whole_rows(words: Words, vector: Callable[..., Any]) -> Callable[..., None]:
+    """As `npool.cpu.vectors.whole_rows`, element by element."""
 
-    def fold(dst: int, cap: int, at: int, src: int, o: int, n: int) -> None:
-        memory = Memory(src + o * words.source.itemsize, n, words.source)
-        value = words.identity
-        for i in range(n):
-            value = words.combine(value, (memory[i],))
-        _Scratch(words, dst, cap, at)[0] = value
+    def fold(dst: int, cap: int, src: int, o: int, stride: int, n: int, m: int) -> None:
+        for r in range(m):
+            memory = Memory(src + (o + r * stride) * words.source.itemsize, n, words.source)
+            value = words.identity
+            for i in range(n):
+                value = words.combine(value, (memory[i],))
+            _Scratch(words, dst, cap, r)[0] = value
 
     return fold

@@ -343,8 +343,7 @@ def masked(dst, cap, at, src, o0, o1, o2, o3, masks, bit, taps, fresh, n):
 
 def whole(dst, cap, src, o, stride, n, m):
     """Fold `n` elements that lie together into one, `m` times, each next time `stride` further."""
-    for r in range(m):
-        whole_row(dst, cap, r, src, o + r * stride, n)
+    whole_rows(dst, cap, src, o, stride, n, m)
 
 
 def gather(line, src, begin, stride, within, inner, n):

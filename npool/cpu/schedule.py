@@ -21,12 +21,14 @@ from npool.cpu.dimensions import (
     ROWS,
     SEGMENT,
     Dim,
+    can_widen,
     choose_modes,
     dimensions,
     in_order,
     join_tiled,
     join_whole_axes,
     spans,
+    widen,
 )
 from npool.cpu.tables import COLUMNS, CONSTANTS, DIMS_WIDTH, ENV, HEAD, SPANS, THREAD_ROWS
 from npool.cpu.tiling import (
@@ -41,6 +43,7 @@ from npool.cpu.tiling import (
     is_small,
     line_bytes,
     scratch_size,
+    slid_ahead,
     slide_name,
 )
 from npool.geometry import Plan
@@ -60,7 +63,6 @@ PREFETCHED, AHEAD_BYTES = 1 << 20, 12 << 10
 WHOLE_ELEMENTS = 1 << 15
 #: Bytes of a row that is folded where it lies: of a task, and at a time (`npool.cpu.binding`).
 DIRECT_BYTES, PART = 1 << 17, 1 << 11
-SLID_AHEAD = 1 << 12
 #: Bytes of a row of results whose first few are written apart, so that the others begin on a line.
 LONG = 1 << 10
 #: Bytes of a row of which two are folded at once, where that saves but one fold in four.
@@ -112,6 +114,7 @@ def schedule(
     wholes: bool,
     lanes: int,
     strips: bool = True,
+    widened: bool = False,
 ) -> Schedule:
     """Lay out one call.
 
@@ -141,8 +144,19 @@ def schedule(
         Elements of a vector where windows can slide in registers, else 0.
     strips : bool
         Whether another driver than `npool.cpu.tiles` may be chosen.
+    widened : bool
+        Whether a row of which every few elements are pooled is read whole.
     """
     dims = dimensions(plan, order, in_strides, out_strides, pair, placed, counted, include_pad)
+    if widened:
+        widen(dims[-1])
+    elif lanes and strips and not placed and can_widen(dims[-1]):
+        # Read along with what lies between, where windows then slide in registers.
+        given = (plan, order, in_strides, out_strides, pair, idempotent, width, itemsize)
+        more = (first_bytes, counted, include_pad, divisor, placed, as_stored, wholes, lanes)
+        whole: Schedule = schedule.__wrapped__(*given, out_itemsize, *more, True, True)
+        if whole.loop.endswith("slid"):
+            return whole
     inner_dim = Dim(1, 1, in_stride=1, out_stride=1)
     if len(dims) > 1 and not dims[-1].pooled and dims[-1].length <= SHORT and dims[-2].pooled:
         inner_dim = dims.pop()
@@ -252,7 +266,9 @@ def schedule(
     moved = itemsize * prod(plan.shape) + out_itemsize * prod(plan.out_shape)
     if sliding:
         values["PAST"] = int(moved > tiling.LARGEST_CACHE // 2)
-        values["AHEAD"] = SLID_AHEAD if itemsize * prod(plan.shape) >= PREFETCHED else 0
+        values["AHEAD"] = 0
+        if itemsize * prod(plan.shape) >= PREFETCHED:
+            values["AHEAD"] = slid_ahead(column, itemsize, loop)
     elif block and strided:
         values["LINE_BYTES"] = -(-line_bytes(dims, inner, block, itemsize) // 8) * 8
     elif tall or (block and dims[-2].mode != FLAT):

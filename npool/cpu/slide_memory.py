@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
 from npool.cpu import bounds
+from npool.cpu.access import ask_line
 from npool.cpu.emit import Emitter, kind_of
 from npool.cpu.forms import Form, Parts
 from npool.cpu.traced import Lanes, constant, element
+from npool.cpu.vectors import masked
 
 __all__ = ["Mask", "RowMemory", "Rows", "Some", "Source"]
 
@@ -44,31 +45,32 @@ class Mask(NamedTuple):
 class RowMemory:
     """The rows of one call of `npool.cpu.slides.slide_rows`, whose arguments are in `given`.
 
-    `to` is where the row at hand begins in the results, `past` whether it goes past the caches,
+    `to` is where the row at hand begins in the results, `past` which results go past the caches,
     and `fresh` has a bit for each of its source rows that is to be prefetched.
     """
 
     to: Any
-    past: Any
+    past: list[Any]
 
     def __init__(
-        self, e: Emitter, form: Form, taps: int, stride: int, fresh: int, given: dict[str, Any]
-    ) -> None:
-        self.fresh = fresh
-        self.e, self.b, self.form, self.taps, self.stride = e, e.b, form, taps, stride
-        self.n = form.lanes
-        self.given = given
+        self, e: Emitter, form: Form, taps: int, steps: tuple[int, int], fresh: int,
+        given: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self.e, self.b, self.form, self.taps, self.fresh = e, e.b, form, taps, fresh
+        self.stride, self.dilation = steps
+        self.n, self.given = form.lanes, given
         words = e.words
-        self.ahead = int((taps - 1) // stride > 0)
+        # Whether taps lie in the vectors behind, and which phases of the stride have any.
+        self.ahead = int((taps - 1) * self.dilation // self.stride > 0)
+        self.seen = sorted({tap * self.dilation % self.stride for tap in range(taps)})
         self.numbers = ir.Constant(ir.VectorType(_I32, self.n), list(range(self.n)))
         count = e.cast(types.int64, given["count"], kind_of(words.counted))
         self.count = Lanes(e.b, words.counted, count)
         if words.placed:
             place = element(words.held[-1])
             step = e.b.trunc(given["wide"], place) if place != _I64 else given["wide"]
-            self.climb = self.spread(step)
             kind = ir.VectorType(place, self.n)
-            self.along = e.b.mul(self.climb, ir.Constant(kind, list(range(self.n))))
+            self.along = e.b.mul(self.spread(step), ir.Constant(kind, list(range(self.n))))
 
     def spread(self, value: Any) -> Any:
         return Lanes(self.b, np.dtype(np.int64), value).spread(self.n)
@@ -96,7 +98,7 @@ class RowMemory:
             e.check(base, c, dtype, _I64(self.n))
             return b.load(place, align=dtype.itemsize)
         self._check_part(base, c, dtype, mask.end)
-        return _masked(b, "load", kind, place, dtype, mask.lanes, ir.Constant(kind, ir.Undefined))
+        return masked(b, "load", kind, place, dtype, mask.lanes, ir.Constant(kind, ir.Undefined))
 
     def _check_part(self, base: Any, first: Any, dtype: np.dtype[Any], end: Any) -> None:
         if not bounds.CHECKED:
@@ -113,8 +115,8 @@ class RowMemory:
         e, b, given = self.e, self.b, self.given
         for q, parts in enumerate(results):
             to = b.add(self.to, b.mul(_I64(q), given["lift"]))
-            for base, dtype, part in zip(
-                (given["out"], given["positions"]), e.words.results, parts, strict=False
+            for k, (base, dtype, part) in enumerate(
+                zip((given["out"], given["positions"]), e.words.results, parts, strict=False)
             ):
                 kind = part.value.type
                 row = b.add(base, b.mul(to, _I64(dtype.itemsize)))
@@ -122,12 +124,12 @@ class RowMemory:
                 place = b.inttoptr(at, kind.as_pointer())
                 if mask is not None:
                     self._check_part(row, x, dtype, mask.end)
-                    _masked(b, "store", kind, place, dtype, mask.lanes, part.value)
+                    masked(b, "store", kind, place, dtype, mask.lanes, part.value)
                     continue
                 e.check(row, x, dtype, _I64(self.n))
                 size = min(64, self.n * dtype.itemsize)
                 hint = b.module.add_metadata([ir.Constant(_I32, 1)])
-                with b.if_else(self.past) as (beyond, within):
+                with b.if_else(self.past[k]) as (beyond, within):
                     with beyond:
                         b.store(part.value, place, align=size).set_metadata("nontemporal", hint)
                     with within:
@@ -154,9 +156,6 @@ class RowMemory:
     def ask(self, rows: Rows, x: Any) -> None:
         """Prefetch what lies `far` bytes behind the rows that no window saw before."""
         b, item = self.b, self.e.words.source.itemsize
-        pointer, flag = ir.IntType(8).as_pointer(), _I32
-        kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
-        function = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
         c = b.sub(b.mul(x, _I64(self.stride)), self.given["before"])
         at = b.add(b.mul(c, _I64(item)), self.given["far"])
         with b.if_then(b.icmp_signed("!=", self.given["far"], _I64(0))):
@@ -165,13 +164,11 @@ class RowMemory:
                 if not self.fresh >> k & 1:
                     continue
                 for line in range(0, max(1, self.n * self.stride * item), 64):
-                    where = b.inttoptr(b.add(b.add(base, at), _I64(line)), pointer)
-                    b.call(function, [where, flag(0), flag(3), flag(1)])  # read, into L1, data
+                    ask_line(b, b.add(b.add(base, at), _I64(line)))
 
-    def aligned(self, x: Any) -> Any:
-        """Whether results are to go past the caches, and lie on whole vectors from `x` on."""
-        b, given = self.b, self.given
-        bits = _I64(0)
+    def aligned(self, x: Any) -> list[Any]:
+        """Of each kind of results: do they go past the caches, in whole vectors from `x` on?"""
+        b, given, found = self.b, self.given, []
         for base, dtype in zip(
             (given["out"], given["positions"]), self.e.words.results, strict=False
         ):
@@ -179,23 +176,7 @@ class RowMemory:
             place = b.add(base, b.mul(b.add(given["to"], x), item))
             size = min(64, self.n * dtype.itemsize)
             apart = b.select(b.icmp_signed(">", given["m"], _I64(1)), given["lift"], _I64(0))
-            apart = b.mul(apart, item)
-            bits = b.or_(bits, b.and_(b.or_(place, apart), _I64(size - 1)))
-        return b.and_(
-            b.icmp_signed("==", bits, _I64(0)), b.icmp_signed(">", given["past"], _I64(0))
-        )
-
-
-def _masked(
-    b: Any, verb: str, kind: Any, place: Any, dtype: np.dtype[Any], mask: Any, value: Any
-) -> Any:
-    letter = "f" if dtype.kind == "f" else "i"
-    name = f"llvm.masked.{verb}.v{kind.count}{letter}{8 * dtype.itemsize}.p0"
-    align = _I32(dtype.itemsize)
-    if verb == "load":
-        given, returned = (place, align, mask, value), kind
-    else:
-        given, returned = (value, place, align, mask), ir.VoidType()
-    signature = ir.FunctionType(returned, [v.type for v in given])
-    function = cgutils.get_or_insert_function(b.module, signature, name)
-    return b.call(function, given)
+            bits = b.and_(b.or_(place, b.mul(apart, item)), _I64(size - 1))
+            wanted = b.icmp_signed(">", given["past"], _I64(0))
+            found.append(b.and_(b.icmp_signed("==", bits, _I64(0)), wanted))
+        return found

@@ -37,8 +37,9 @@ class _Rows(RowMemory):
         if place is None:
             return value
         kind = e.words.held[-1]
-        column = c if element(kind) == _I64 else b.trunc(c, element(kind))
-        at = b.add(b.mul(self.climb, self.spread(column)), self.along)
+        column = b.mul(c, self.given["wide"])
+        column = column if element(kind) == _I64 else b.trunc(column, element(kind))
+        at = b.add(self.spread(column), self.along)
         return (*value, Lanes(b, kind, b.add(at, self.spread(place)), self.n))
 
     def folded(self, rows: Rows, c: Any, mask: Mask | None, paired: bool) -> list[Parts]:
@@ -105,7 +106,7 @@ class _Rows(RowMemory):
                         Lanes(b, held, values[p], self.n)
                         for held, values in zip(self.e.words.held, split, strict=True)
                     )
-                    for p in range(min(self.stride, self.taps))
+                    for p in self.seen
                 ]
             )
         return made
@@ -114,8 +115,10 @@ class _Rows(RowMemory):
         """The results of one row whose phases these are, and those of the vectors behind them."""
         values = []
         for tap in range(self.taps):
-            phase, shift = tap % self.stride, tap // self.stride
-            value = now[phase]
+            at = tap * self.dilation
+            phase, shift = at % self.stride, at // self.stride
+            k = self.seen.index(phase)
+            value = now[k]
             if shift:
                 assert following is not None
                 picked = ir.Constant(
@@ -123,7 +126,7 @@ class _Rows(RowMemory):
                 )
                 value = tuple(
                     Lanes(self.b, p.dtype, self.b.shuffle_vector(p.value, q.value, picked), self.n)
-                    for p, q in zip(value, following[phase], strict=True)
+                    for p, q in zip(value, following[k], strict=True)
                 )
             values.append(value)
         return self.form.finish(_tree(values, self.form.combine), self.count)
@@ -133,7 +136,7 @@ class _Rows(RowMemory):
         b, given, n, s = self.b, self.given, self.n, self.stride
         first, stop, before, body = (given[k] for k in ("first", "stop", "before", "body"))
         self.low = self.high = stop
-        self.past = ir.Constant(ir.IntType(1), 0)
+        self.past = []
         if not fast:
             return
         step = _I64(n * s)
@@ -150,14 +153,17 @@ class _Rows(RowMemory):
         self.high = b.add(self.low, b.mul(count, _I64(n)))
         self.past = self.aligned(self.low)
 
-    def emit(self, rows: Rows, r: Any, paired: bool, fast: bool) -> None:
-        """Row `r` of the results, whose windows see `rows`; with `paired` the next as well."""
+    def emit(self, rows: Rows, r: Any, paired: bool, fast: bool, short: bool = False) -> None:
+        """Row `r` of the results, whose windows see `rows`; with `paired` the next as well.
+
+        A `fast` row knows which of its vectors are inside; a `short` one is a single vector.
+        """
         b, given, n, s = self.b, self.given, self.n, self.stride
         first, stop, before, body = (given[k] for k in ("first", "stop", "before", "body"))
         held = self.e.words.held
         self.to = b.add(given["to"], b.mul(r, given["lift"]))
         rows_made = 2 if paired else 1
-        phases = min(s, self.taps)
+        phases = len(self.seen)
 
         def flat(state: list[Any]) -> list[Any]:
             return [part.value for row in state for phase in row for part in phase]
@@ -214,6 +220,9 @@ class _Rows(RowMemory):
         if not fast:
             self.while_(first, stop, begun, general)
             return
+        if short:
+            general(first, begun)
+            return
 
         # To `low`, then on to `high`; then the rest.
         def turn(k: Any, values: list[Any]) -> list[Any]:
@@ -262,17 +271,18 @@ def _tree(values: list[Parts], combine: Callable[[Parts, Parts], Parts]) -> Part
 
 
 def slide_rows(
-    words: Words, form: Form, rows: int, taps: int, stride: int, fresh: int, paired: bool
-) -> Any:
+    words: Words, form: Form, rows: int, taps: int, stride: int, dilation: int, fresh: int,
+    paired: bool,
+) -> Any:  # fmt: skip
     """Results `first` to `stop` of `m` rows: see `lanes.slid`.
 
     Windows have `rows` rows in all, of which `inside` are there, and `taps` along the row,
-    `stride` apart from one another. The first of the rows' sources start at ``offsets``, in places
-    ``places``, each next row's `stride` and `climb` further on; they have `body` elements, the
-    first of which is `before` behind where the windows of result 0 begin. `fresh` has a bit for
-    each of a window's rows that no window before has seen, what lies `far` bytes behind which is
-    prefetched. With `paired` rows, all rows of a window but the last are the next one's first.
-    With `past`, results go past the caches where they lie on whole vectors.
+    `dilation` apart, and are themselves `stride` apart. The first of the rows' sources start at
+    `offsets`, in places `places`, each next row's `stride` and `climb` further on; they have
+    `body` elements, the first of which is `before` behind where the windows of result 0 begin.
+    `fresh` has a bit for each of a window's rows that no window before has seen, what lies `far`
+    bytes behind which is prefetched. With `paired` rows, all rows of a window but the last are the
+    next one's first. With `past`, results go past the caches where they lie on whole vectors.
     """
 
     def emit(e: Emitter, inside: Any, **given: Any) -> None:
@@ -283,21 +293,34 @@ def slide_rows(
 
         def each(count: int | None) -> None:
             whole = count == rows
-            made = _Rows(e, form, taps, stride, seen, given)
+            made = _Rows(e, form, taps, (stride, dilation), fresh, given)
             made.reach(whole)
-            begun = _I64(0)
-            if whole and paired:
-                begun = b.and_(m, _I64(-2))
-                with cgutils.for_range_slice(b, _I64(0), begun, _I64(2), _I64) as (r, _):
-                    made.emit(made.sources(rows, r, True), r, True, True)
-            made.fresh = fresh
-            with cgutils.for_range_slice(b, begun, m, _I64(1), _I64) as (r, _):
-                some: Rows
-                if count is None:
-                    some = Some(inside, partial(made.source, r))
-                else:
-                    some = made.sources(count, r, False)
-                made.emit(some, r, False, whole)
+            if not whole:
+                with cgutils.for_range(b, m, intp=_I64) as loop:
+                    r = loop.index
+                    some: Rows = []
+                    if count is None:
+                        some = Some(inside, partial(made.source, r))
+                    made.emit(some, r, False, False)
+                return
+
+            def all_rows(short: bool) -> None:
+                begun = _I64(0)
+                if paired:
+                    begun = b.and_(m, _I64(-2))
+                    made.fresh = seen
+                    with cgutils.for_range_slice(b, _I64(0), begun, _I64(2), _I64) as (r, _):
+                        made.emit(made.sources(rows, r, True), r, True, True, short)
+                made.fresh = fresh
+                with cgutils.for_range_slice(b, begun, m, _I64(1), _I64) as (r, _):
+                    made.emit(made.sources(rows, r, False), r, False, True, short)
+
+            length = b.sub(given["stop"], given["first"])
+            with b.if_else(b.icmp_signed("<=", length, _I64(form.lanes))) as (short, long):
+                with short:
+                    all_rows(True)
+                with long:
+                    all_rows(False)
 
         # All rows of a window, none, and some: those by a loop, since they are at an edge.
         end = b.append_basic_block("chosen")

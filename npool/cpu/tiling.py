@@ -9,7 +9,8 @@ from npool.cpu.dimensions import FLAT, FUSED, PLAIN, ROWS, Dim, in_order
 
 __all__ = [
     "CHUNK", "LARGEST_CACHE", "fit_planes", "fit_slides", "fit_strips", "fit_tiles", "fit_van_herk",
-    "fit_wholes", "is_direct", "is_small", "line_bytes", "scratch_size", "slide_name",
+    "fit_wholes", "is_direct", "is_small", "line_bytes", "scratch_size", "slid_ahead",
+    "slide_name",
 ]  # fmt: skip
 
 #: Rows folded before a partial result is set apart.
@@ -18,8 +19,9 @@ CHUNK = 32
 SMALL_TILE, LARGE_TILE = 1 << 15, 1 << 18
 #: Bytes of scratch of a strip, of its row at most, and of all the rows that a task takes.
 STRIP_BYTES, ROW_BYTES, TASK_BYTES = 1 << 11, 9 << 10, 1 << 18
-#: Where windows slide in registers: rows of a window at most, bytes of a row at a time, of a task.
-SLID_ROWS, SLID_BYTES, SLID_TASK = 9, 1 << 16, 1 << 19
+#: Where windows slide in registers: rows of a window at most, bytes of a row at a time, of a task,
+#: and how far ahead is prefetched.
+SLID_ROWS, SLID_BYTES, SLID_TASK, SLID_AHEAD = 9, 1 << 16, 1 << 19, 1 << 12
 #: Planes of rows of at most so many elements are folded flat, as many as take so many bytes.
 PLANE_ROW, PLANE_BYTES = 64, 1 << 13
 #: Where windows are tall: bytes of a row, at least (shorter rows cost more as blocks than in one
@@ -129,8 +131,8 @@ def fit_slides(dims: list[Dim], inner: int, lanes: int, itemsize: int) -> bool:
         or prod(dim.kernel for dim in dims[:-1] if dim.mode == FUSED) > SLID_ROWS
         or row.out_stride != 1
         or row.mode not in (PLAIN, FLAT)
-        or (row.mode == FLAT and (row.dilation > 1 or row.kernel > 8 or row.stride > 4))
-        or (row.mode == FLAT and (row.kernel - 1) // row.stride > lanes)
+        or (row.mode == FLAT and (row.kernel > 8 or row.stride > 4))
+        or (row.mode == FLAT and (row.span - 1) // row.stride > lanes)
     ):
         return False
     row.tile = min(row.out, max(1, SLID_BYTES // (row.stride * itemsize)))
@@ -152,10 +154,23 @@ def slide_name(dims: list[Dim], placed: bool) -> str:
     columns = column.kernel if column.mode == FUSED else 1
     fresh = [one and t >= columns - column.stride for one in outer for t in range(columns)]
     paired = not placed and columns > 1 == len(outer) and column.stride == column.dilation == 1
-    taps, stride = (row.kernel, row.stride) if row.pooled else (1, 1)
+    taps, stride, dilation = (
+        (row.kernel, row.stride, row.dilation if row.kernel > 1 else 1) if row.pooled else (1, 1, 1)
+    )
     bits = sum(one << k for k, one in enumerate(fresh))
     order = "ordered_" if placed and in_order(dims) else ""
-    return f"{order}{len(fresh)}_{taps}_{stride}_{bits}_{int(paired)}_slid"
+    return f"{order}{len(fresh)}_{taps}_{stride}_{dilation}_{bits}_{int(paired)}_slid"
+
+
+def slid_ahead(column: Dim, itemsize: int, loop: str) -> int:
+    """How many bytes behind what is read the loop of that name prefetches."""
+    # What the same rows of windows some rows on see, so that all of it is asked for once; along
+    # rows that are long.
+    paired = loop.split("_")[-2] == "1"
+    step = column.stride * abs(column.in_stride) * itemsize * (2 if paired else 1)
+    if step == 0 or step > SLID_BYTES // 2:
+        return SLID_AHEAD
+    return step * -(-SLID_AHEAD // step)
 
 
 def is_small(dims: list[Dim], inner: int) -> bool:

@@ -254,11 +254,32 @@ def divide(a: Any, n: Any) -> Lanes:
     b = x.b
     if x.dtype.itemsize == 8 or y.n > 1:
         return Lanes(b, x.dtype, b.fdiv(x.spread(lanes), y.spread(lanes)), lanes)
+    # By a power of two, of which the reciprocal is exact; else by that of float64.
+    value, divisor = x.spread(lanes), y.value
+    bits = b.bitcast(divisor, _I32)
+    fraction = b.and_(bits, _I32(0x7FFFFF))
+    exponent = b.and_(bits, _I32(0x7F800000))
+    # Of 2**-126 the reciprocal is 2**126; of larger powers than 2**126 it is subnormal.
+    exact = b.and_(
+        b.icmp_unsigned("==", fraction, _I32(0)),
+        b.icmp_unsigned("<", b.sub(exponent, _I32(1 << 23)), _I32(253 << 23)),
+    )
+    inverse = b.fdiv(ir.FloatType()(1.0), divisor)
     wide = np.dtype(np.float64)
-    inverse = b.fdiv(element(wide)(1.0), y.astype(wide).value)
-    product = Lanes(b, wide, inverse)._arithmetic(Lanes(b, x.dtype, x.spread(lanes), lanes)
-                                                  .astype(wide), "fmul", None)  # fmt: skip
-    return product.astype(x.dtype)
+    far = b.fdiv(element(wide)(1.0), b.fpext(divisor, element(wide)))
+    with b.if_else(exact) as (quick, slow):
+        with quick:
+            scale = Lanes(b, x.dtype, inverse).spread(lanes)
+            scaled = b.fmul(value, scale)
+            seen = b.block
+        with slow:
+            long = Lanes(b, x.dtype, value, lanes).astype(wide)
+            divided = long._arithmetic(Lanes(b, wide, far), "fmul", None).astype(x.dtype).value
+            other = b.block
+    made = b.phi(value.type)
+    made.add_incoming(scaled, seen)
+    made.add_incoming(divided, other)
+    return Lanes(b, x.dtype, made, lanes)
 
 
 def sqrt(a: Lanes) -> Lanes:

@@ -28,7 +28,8 @@ def planes(shared, x, values, positions, scratch, first, last):
         at = start * size
         call_rows(
             get(env, SOURCE_ROWS), a, cap, room, 0, get(env, X), at, at, at, at, 0,
-            get(env, COLS), 0, 0, 0, 0, 0, get(env, PARAMS), 1, True, n, 1, 0, 4,
+            get(env, COLS), 0, 0, 0, 0, 0, get(env, PARAMS), 1, True, n, 1, get(head, AHEAD),
+            0 if get(head, AHEAD) > 0 else 4,
         )  # fmt: skip
         pitch = size
         for i in range(1, depth):

@@ -17,6 +17,7 @@ from npool.cuda.binding import Code
 from npool.cuda.holders import Held
 
 ARCHITECTURES = ((8, 0), (9, 0), (10, 0))
+#: The stream that is current on device 0; on device 1 it is the next.
 STREAM = 0x5EED
 
 
@@ -76,7 +77,7 @@ class Uploads:
     """Takes what the host sends, as the driver would."""
 
     def upload(self, address, array, number, stream):
-        assert (number, stream) == (0, STREAM)
+        assert stream == STREAM + number
         ctypes.memmove(address, array.ctypes.data, array.nbytes)
 
 
@@ -86,7 +87,7 @@ class Executor(Uploads):
     kernels: ClassVar[dict] = {}
 
     def __init__(self, cc=(9, 0), together=((9, 0), (10, 0))):
-        self.cc, self.together, self.reports = cc, together, []
+        self.cc, self.together, self.reports, self.devices = cc, together, [], []
 
     @classmethod
     def compiled(cls, code: Code, architectures=ARCHITECTURES):
@@ -120,7 +121,7 @@ class Executor(Uploads):
     def launch(self, step, addresses, number, stream):
         from ptx import Grid
 
-        assert (number, stream) == (0, STREAM)
+        assert stream == STREAM + number
         named = step.code.form.pointers()
         sources = [a for name, a in zip(named, addresses, strict=True) if name[0] == "s"]
         results = [a for name, a in zip(named, addresses, strict=True) if name[0] == "d"]
@@ -135,6 +136,7 @@ class Executor(Uploads):
             grid, [*addresses, *step.numbers], _distinct(reads), _distinct(writes), once
         )
         self.reports.append((step, report))
+        self.devices.append(number)
 
 
 class Flat:
@@ -173,7 +175,7 @@ class Simulator(Uploads):
         self.launches = 0
 
     def launch(self, step, addresses, number, stream):
-        assert (number, stream) == (0, STREAM)
+        assert stream == STREAM + number
         self.launches += 1
         code = step.code
         kernel = toolkit.cuda.jit(code.function())
@@ -215,9 +217,13 @@ def _watched(x, name="x"):
     about = _original(x, name)
     if isinstance(x, Away):
         array = x.home()
-        _known[id(array)] = array
-        if name == "a buffer":
-            _buffers.add(about.address)
+    elif hasattr(x, "home"):  # a tensor
+        array = x.memory()
+    else:
+        return about
+    _known[id(array)] = array
+    if name == "a buffer":
+        _buffers.add(about.address)
     return about
 
 

@@ -45,6 +45,9 @@ class Held:
     empty: Callable[[tuple[int, ...], tuple[int, ...], np.dtype[Any]], Any]
     array: Any
 
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, self.device
+
     @property
     def size(self) -> int:
         """How many elements there are."""
@@ -119,14 +122,14 @@ def _torch(x: Any) -> Held:
     torch = sys.modules["torch"]
     if getattr(x, "requires_grad", False) and torch.is_grad_enabled():
         raise TypeError(
-            "x requires a gradient, which pooling it as a plain array would lose: pass x.detach(), "
-            "or pool under torch.no_grad()"
+            "x requires a gradient, which this function of arrays would lose: use npool.max_pool "
+            "and its kin or npool.torch.functional, pass x.detach(), or call it under "
+            "torch.no_grad()"
         )
     dtype = named_dtype(_torch_name(x.dtype), "x")
 
     def empty(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-        kind = getattr(torch, dtype.name)
-        return torch.empty_strided(shape, strides, dtype=kind, device=x.device)
+        return x.new_empty_strided(shape, strides, dtype=getattr(torch, dtype.name))
 
     device = x.device.index or 0
     return Held(int(x.data_ptr()), device, int(torch.cuda.current_stream(x.device).cuda_stream),
@@ -158,6 +161,8 @@ def held(x: Any, name: str = "x") -> Held:
     ValueError
         For elements that are not aligned.
     """
+    if isinstance(x, Held):
+        return x
     roots = [kind.__module__.partition(".")[0] for kind in type(x).__mro__]
     found = next((HOLDERS[root] for root in roots if root in HOLDERS), None)
     if found is None:

@@ -58,7 +58,7 @@ class Far(torch.Tensor):
     def data_ptr(self):
         return self.home.data_ptr()
 
-    def memory(self):
+    def memory_here(self):
         """The elements as an array of the host, whatever their type."""
         held = self.home.detach()
         if held.dtype is torch.bfloat16:
@@ -106,8 +106,11 @@ def home(x):
     return x.home
 
 
-class _Factories(TorchDispatchMode):
-    """Makes there what is made on a device without a tensor of it, as by torch.arange."""
+class Factories(TorchDispatchMode):
+    """Makes there what is made on a device without a tensor of it, as by torch.arange.
+
+    While it is in force no call goes past the dispatcher.
+    """
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
@@ -147,8 +150,7 @@ def far_cuda():
     try:
         for name in before:
             setattr(torch.cuda, name, getattr(ours, name))
-        with _Factories():
-            yield ours
+        yield ours
     finally:
         for name, value in before.items():
             setattr(torch.cuda, name, value)

@@ -231,7 +231,8 @@ def unpool(
 
     A position outside its own window of `kernel_size` elements counts nowhere, as -1 does.
     """
-    shape = tuple(x.shape)
+    source = calls.held(x)
+    shape = source.shape
     picked, result = unpooled_shape(shape, kernel_size, stride, padding, output_size, axes)
     kernels, pads = _one_each(kernel_size, len(picked)), _one_each(padding, len(picked))
     strides = kernels if stride is None else _one_each(stride, len(picked))
@@ -240,7 +241,7 @@ def unpool(
                shape[axis])
         for axis, k, s, p in zip(picked, kernels, strides, pads, strict=True)
     )  # fmt: skip
-    return gathered("last", x, Plan(result, picked, windows, shape), out, indices, name="x")
+    return gathered("last", source, Plan(result, picked, windows, shape), out, indices, name="x")
 
 
 def taken(x: Any, indices: Any, axes: tuple[int, ...], out: Any, name: str) -> Any:

@@ -8,13 +8,7 @@ import torch
 
 import npool
 from npool.torch.arguments import adaptive
-from npool.torch.functional.forms import (
-    as_torch_lays,
-    as_torch_reads,
-    by_arrays,
-    cast,
-    on_arrays,
-)
+from npool.torch.functional.forms import as_torch_lays, as_torch_reads, by_arrays, cast, on_arrays
 from npool.torch.library import CALLS
 
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"]

@@ -9,13 +9,7 @@ import torch
 import npool
 from npool.functional.arguments import Sizes
 from npool.torch.arguments import spatial
-from npool.torch.functional.forms import (
-    as_torch_lays,
-    as_torch_reads,
-    by_arrays,
-    cast,
-    on_arrays,
-)
+from npool.torch.functional.forms import as_torch_lays, as_torch_reads, by_arrays, cast, on_arrays
 from npool.torch.library import CALLS
 
 __all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d"]

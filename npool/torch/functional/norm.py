@@ -10,13 +10,7 @@ import torch
 import npool
 from npool.functional.arguments import Sizes
 from npool.torch.arguments import spatial
-from npool.torch.functional.forms import (
-    as_torch_lays,
-    as_torch_reads,
-    by_arrays,
-    cast,
-    on_arrays,
-)
+from npool.torch.functional.forms import as_torch_lays, as_torch_reads, by_arrays, cast, on_arrays
 from npool.torch.library import CALLS
 
 __all__ = ["lp_pool1d", "lp_pool2d", "lp_pool3d"]

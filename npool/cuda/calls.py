@@ -29,7 +29,7 @@ def results(
     order: Sequence[int],
     dtypes: Sequence[np.dtype[Any]],
     out: Any,
-    also: Held | None = None,
+    *also: Held | None,
 ) -> list[Held]:
     """New arrays in the memory order of the source, or those that the caller gave."""
     given = out if isinstance(out, (tuple, list)) and len(dtypes) > 1 else (out,)
@@ -49,7 +49,7 @@ def results(
                 f"{shape} and dtype {dtype}"
             )
         same_device(target, source, "out")
-        for other in (source, also, *found):
+        for other in (source, *also, *found):
             if other is not None and _overlap(target, other):
                 raise ValueError(
                     "out shares memory with another array of the call: on a device give one apart"

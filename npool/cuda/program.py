@@ -18,11 +18,12 @@ from npool.cuda.steps import Launch, Needs, arrange, numbers_of
 from npool.operation import Operation
 
 __all__ = [
-    "INPUT", "POSITIONS", "RESULT", "SAMPLES", "TAPS", "Build", "Program", "Step", "program",
+    "ELEMENTS", "INPUT", "POSITIONS", "RESULT", "SAMPLES", "TAPS", "Build", "Program", "Step",
+    "program",
 ]  # fmt: skip
 
 #: Buffers by number; those of a program's own come after.
-INPUT, RESULT, POSITIONS, SAMPLES, OWN = 0, 1, 2, 3, 4
+INPUT, RESULT, POSITIONS, SAMPLES, ELEMENTS, OWN = 0, 1, 2, 3, 4, 5
 #: The most taps that are written out in one kernel, and along one axis of it.
 TAPS, ALONG = 50, 32
 

@@ -228,6 +228,9 @@ def fractional_max_pool_backward(
     """
     shape = arrays.checked_shape(input_shape, "input_shape")
     picked = picked_axes(shape, axes)
+    if type(grad_output) is not np.ndarray and on_device(grad_output):
+        _check_others(tuple(grad_output.shape), shape, picked, "grad_output", "input_shape")
+        return device_engine().added(grad_output, indices, shape, picked, out)
     gradient = checked_gradient(grad_output, None)
     _check_others(gradient.shape, shape, picked, "grad_output", "input_shape")
     return _added(gradient, indices, shape, picked, None, out)

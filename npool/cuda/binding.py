@@ -332,7 +332,7 @@ def _space(code: Code, cc: tuple[int, int]) -> dict[str, Any]:
         return space
     to_float = words.caster(accumulator) if floating else same
     logical = accumulator.kind == "b"
-    space["cast"] = to_float
+    space["cast"], space["ZERO"] = to_float, storage(kinds.result).type(0)
     decode = words.DECODERS.get(kinds.source.name, nonzero if kinds.source.kind == "b" else same)
     encode = words.ENCODERS.get(kinds.result.name, words.caster(storage(kinds.result)))
     space["encode"] = made("v: np.uint8(v != 0)", np=np) if kinds.result.kind == "b" else encode

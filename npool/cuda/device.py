@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -37,6 +38,7 @@ __all__ = [
     "fractional_max_pool",
     "gathered",
     "normed",
+    "ordered_samples",
     "pool",
     "taken",
     "unpool",
@@ -45,9 +47,22 @@ __all__ = [
 _INDEX_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))
 
 
-def described(x: Any) -> Held:
+def described(x: Any, name: str = "x") -> Held:
     """The shape, strides and dtype of an array on a device."""
-    return calls.held(x)
+    return calls.held(x, name)
+
+
+def ordered_samples(samples: Held, planes: int | None, backwards: bool) -> Held:
+    """The first samples, of one plane less an axis where `planes` is None; the last axis first."""
+    address, shape, strides = samples.address, samples.shape, samples.strides
+    if planes is None:
+        shape, strides = shape[1:], strides[1:]
+    else:
+        shape = (planes, *shape[1:])
+    if backwards:
+        address += (shape[-1] - 1) * strides[-1]
+        strides = (*strides[:-1], -strides[-1])
+    return replace(samples, address=address, shape=shape, strides=strides)
 
 
 def pool(x: Any, out: Any, *call: Any) -> Any:
@@ -84,7 +99,7 @@ def _drawn(samples: Any, shape: tuple[int, ...], source: Held) -> tuple[Held, tu
     if isinstance(samples, (np.ndarray, np.random.Generator)):
         whole = np.ascontiguousarray(checked_samples(samples, shape))
         return calls.upload(whole.reshape(-1), source), calls.strides_in(shape, range(len(shape)))
-    found = calls.held(samples, "samples")
+    found = samples if isinstance(samples, Held) else calls.held(samples, "samples")
     calls.same_device(found, source, "samples")
     if not is_float(found.dtype):
         raise TypeError(f"samples must be floats, got {found.dtype}: convert them with astype")
@@ -104,10 +119,6 @@ def _pooled(
     source: Held, asked: Operation, out: Any, drawn: tuple[Held, tuple[int, ...]] | None = None
 ) -> Any:
     plan, result = asked.plan, asked.types.result
-    if result.kind == "c" and source.dtype.kind != "c":
-        raise TypeError(
-            f"dtype={result} of real elements has no kernel for CUDA devices: convert the result"
-        )
     kinds = (result,) if asked.index is None else (result, asked.index)
     results = calls.results(source, plan.out_shape, asked.order, kinds, out)
     values = results[0]

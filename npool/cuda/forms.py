@@ -72,6 +72,8 @@ class Form:
         Numbers that the reducer's functions are given.
     plain, closed : bool
         Whether an element is an accumulator as it is; whether what is combined has its type.
+    imaginary : bool
+        Whether a 0 is written after each result: real elements, complex results.
     """
 
     axes: tuple[Tap, ...]
@@ -93,6 +95,7 @@ class Form:
     params: int = 0
     plain: bool = False
     closed: bool = False
+    imaginary: bool = False
 
     @property
     def row(self) -> Tap:

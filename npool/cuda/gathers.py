@@ -11,6 +11,7 @@ are *searched*: a loop over the windows that hold an element.
 
 from __future__ import annotations
 
+from npool.cuda.counts import bins_of, count_lines, reaches
 from npool.cuda.forms import Gather, Tap, windows_of
 
 __all__ = ["gather_source"]
@@ -87,7 +88,7 @@ class _Kernel:
                 say(f"h{letter} = index(u{letter} + q{letter})",
                     f"i{letter}_ = index(h{letter} * {s} - b{letter})")  # fmt: skip
             elif not tap.kernel:
-                say(f"i{letter}_ = u{letter}", *_bins(f"u{letter}", f"n{letter}", f"o{letter}",
+                say(f"i{letter}_ = u{letter}", *bins_of(f"u{letter}", f"n{letter}", f"o{letter}",
                                                       f"l{letter}", f"h{letter}"))  # fmt: skip
             else:
                 say(
@@ -141,30 +142,10 @@ class _Kernel:
                         f"f{name}{v}{m} = long(index(({window} - h{v}){self.times(v, stem)}))"
                     )
                 if self.form.counted:
-                    self._count(f"c{v}{m}", window, tap, v)
+                    self._say_count(f"c{v}{m}", window, tap, v)
 
-    def _count(self, name: str, window: str, tap: Tap, suffix: str) -> None:
-        """The count of a window along an axis, as `npool.geometry.Window.count`."""
-        s, d = tap.stride, tap.dilation
-        size = f"n{suffix}" if not suffix.startswith("z") else f"n{suffix[1:]}"
-        if not tap.kernel:
-            outs = f"o{suffix}"
-            self.say(f"{name} = quotient(({window} + 1) * {size} + {outs} - 1, {outs}) - "
-                     f"quotient({window} * {size}, {outs})")  # fmt: skip
-            return
-        self.say(f"from_ = index({window} * {s} - b{suffix})")
-        if self.form.include_pad:
-            self.say(
-                f"end_ = min(index(from_ + {tap.extent}), a{suffix})",
-                f"{name} = index(quotient(index(end_ - from_ + {d - 1}), index({d})))",
-            )
-            return
-        self.say("low_ = index(0)", "if from_ < 0:",
-                 f"    low_ = index(quotient(index({d - 1} - from_), index({d})))",
-                 "high_ = index(0)", f"if from_ < {size}:",
-                 f"    high_ = min(index({tap.kernel}), index(quotient(index({size} - from_ + "
-                 f"{d - 1}), index({d}))))",
-                 f"{name} = index(high_ - low_)")  # fmt: skip
+    def _say_count(self, name: str, window: str, tap: Tap, suffix: str) -> None:
+        self.say(*count_lines(name, window, tap, suffix, self.form.include_pad))
 
     # --- planes ---------------------------------------------------------------------------------
 
@@ -241,7 +222,7 @@ class _Kernel:
         k = deep[0]
         tap = form.axes[form.outer[k]]
         s, e = tap.stride, tap.extent
-        bounds = _bins(f"i{k}", f"n{k}", f"oz{k}", f"z{k}", f"hz{k}") if not tap.kernel else [
+        bounds = bins_of(f"i{k}", f"n{k}", f"oz{k}", f"z{k}", f"hz{k}") if not tap.kernel else [
             f"far{k} = index(i{k} + bz{k})",
             f"hz{k} = min(index(oz{k} - 1), index(quotient(far{k}, index({s}))))",
             f"z{k} = index(0)", f"if far{k} >= {e}:",
@@ -257,7 +238,7 @@ class _Kernel:
             found.append(f"b{name}{k}")
             say(f"b{name}{k} = {before} + long(z{k}) * {stem}i{k}")
         if form.counted:
-            self._count(f"cz{k}", f"z{k}", tap, f"z{k}")
+            self._say_count(f"cz{k}", f"z{k}", tap, f"z{k}")
         self._search(deep[1:], found, edge, [*counts, f"cz{k}"])
         self.depth = depth + 1
         say(f"z{k} = index(z{k} + 1)")
@@ -271,7 +252,7 @@ class _Kernel:
         tap, tiled = self.form.near["y"]
         if tiled:
             for m in reversed(range(windows_of(tap))):
-                reached = [r for r in range(tap.stride) if _reaches(tap, r, m)]
+                reached = [r for r in range(tap.stride) if reaches(tap, r, m)]
                 if reached:
                     line = [self._name("b") for _ in base]
                     for one, before, (name, _, _) in zip(line, base, self.sources, strict=True):
@@ -299,7 +280,7 @@ class _Kernel:
         for one, before, (_, stem, _) in zip(line, base, self.sources, strict=True):
             say(f"{one} = {before} + long(index(k{v}{self.times(v, stem)}))")
         if self.form.counted:
-            self._count(f"c{v}", f"k{v}", tap, v)
+            self._say_count(f"c{v}", f"k{v}", tap, v)
         body(line)  # type: ignore[operator]
         self.depth = depth + 1
         say(f"k{v} = index(k{v} + 1)")
@@ -321,7 +302,7 @@ class _Kernel:
             )
             return
         for n in reversed(range(windows_of(tap))):
-            cells = [(r, a) for r in rows for a in range(tap.stride) if _reaches(tap, a, n)]
+            cells = [(r, a) for r in rows for a in range(tap.stride) if reaches(tap, a, n)]
             if cells:
                 tests = [t for t in (valid, f"vx{n}" if edge else None) if t]
                 at = [f"{b} + f{s[0]}x{n}" for b, s in zip(base, self.sources, strict=True)]
@@ -394,15 +375,3 @@ class _Kernel:
     def _result(self, r: int, a: int, v: int) -> str:
         total = self.sums[r, a, v]
         return f"ended({total}, {self.values[r, a, v]})" if self.form.power else total
-
-
-def _bins(i: str, size: str, outs: str, low: str, high: str) -> list[str]:
-    """The first and the last adaptive bin that holds an element."""
-    return [f"{low} = quotient({i} * {outs}, {size})",
-            f"{high} = quotient(({i} + 1) * {outs} + {size} - 1, {size}) - 1"]  # fmt: skip
-
-
-def _reaches(tap: Tap, r: int, m: int) -> bool:
-    """Whether the window `m` before the last holds element `r` of a tile."""
-    t = r + m * tap.stride
-    return t < tap.extent and t % tap.dilation == 0

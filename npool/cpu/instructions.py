@@ -339,10 +339,7 @@ def round_float16(a):  # type: ignore[no-untyped-def]
     return _decode_half(_encode_half(a))
 
 
-VOCABULARY |= {
-    scalars.round_bfloat16: round_bfloat16,
-    scalars.round_float16: round_float16,
-}
+VOCABULARY |= {scalars.round_bfloat16: round_bfloat16, scalars.round_float16: round_float16}
 
 
 # A half type's order as an int16: sign-magnitude bits become two's complement, so that max

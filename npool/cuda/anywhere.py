@@ -56,11 +56,9 @@ class Anywhere:
 
     def pointers(self) -> tuple[str, ...]:
         """Sources, then results."""
-        return {
-            "bounds": ("s1", "d0"),
-            "spans": ("s0", "d0"),
-            "add": ("s0", "s1", "s2", "d0"),
-        }[self.stage]
+        return {"bounds": ("s1", "d0"), "spans": ("s0", "d0"), "add": ("s0", "s1", "s2", "d0")}[
+            self.stage
+        ]
 
     @property
     def searched(self) -> list[int]:
@@ -260,20 +258,24 @@ def anywhere_program(
     count = len(axes)
     for a, (low, high, first, last) in enumerate(tables):
         outs, size = lengths[a]
-        dims = [*(free or [None]), None]
+        dims: list[int | None] = [*free, None] if free else [None, None]
         sizes = [*[shape[x] for x in free], outs] if free else [1, outs]
         add(Anywhere("bounds", (-1,) * len(dims), count, a), dims, sizes,
             ((POSITIONS, 0), (OWN, 0)), (index, cell), first=low, last=high)  # fmt: skip
         add(Anywhere("spans", (-1, -1), count, a), (None, None), (planes, size),
             ((OWN, 0), (OWN + 1, 0)), (cell, cell),
             first=first, last=last, read=low, beyond=high)  # fmt: skip
-    dims = [axis for axis in order if shape[axis] > 1 or axis in axes]
-    ranks = [list(axes).index(axis) if axis in axes else -1 for axis in dims]
-    held = storage(dtype)
+    kept = [axis for axis in order if shape[axis] > 1 or axis in axes]
+    ranks = [list(axes).index(axis) if axis in axes else -1 for axis in kept]
+    dims, held = [*kept], storage(dtype)
     if len(dims) == 1:
         dims, ranks = [None, *dims], [-1, *ranks]
-    add(Anywhere("add", tuple(ranks), count, 0, dtype), dims,
+    add(
+        Anywhere("add", tuple(ranks), count, 0, dtype),
+        dims,
         [1 if axis is None else shape[axis] for axis in dims],
-        ((INPUT, 0), (POSITIONS, 0), (OWN + 1, 0), (RESULT, 0)), (held, index, cell, held))
+        ((INPUT, 0), (POSITIONS, 0), (OWN + 1, 0), (RESULT, 0)),
+        (held, index, cell, held),
+    )
     size = cell.itemsize
     return Program(tuple(steps), (max(1, bounds) * size, max(1, spans) * size))

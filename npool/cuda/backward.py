@@ -151,8 +151,7 @@ def _alike(
 ) -> bool:
     """Whether strides lead to the same elements as others, which are in memory order."""
     return len(others) == len(order) and all(
-        steps[axis] == other or n < 2
-        for axis, other, n in zip(order, others, sizes, strict=True)
+        steps[axis] == other or n < 2 for axis, other, n in zip(order, others, sizes, strict=True)
     )
 
 

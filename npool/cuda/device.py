@@ -13,15 +13,7 @@ from npool.cuda.anywhere import anywhere_program
 from npool.cuda.backward import backwards, gather_program
 from npool.cuda.drawn import drawn_program
 from npool.cuda.holders import Held, aligned_to
-from npool.cuda.program import (
-    ELEMENTS,
-    INPUT,
-    POSITIONS,
-    RESULT,
-    SAMPLES,
-    Program,
-    program,
-)
+from npool.cuda.program import ELEMENTS, INPUT, POSITIONS, RESULT, SAMPLES, Program, program
 from npool.cuda.takes import take_program
 from npool.dtypes import is_float, is_integer
 from npool.fractional import checked_samples

@@ -138,9 +138,7 @@ class _Kernel:
                         f"{window} = min(max({window}, index(0)), index(o{v} - 1))",
                     )
                 for name, stem, _ in self.sources:
-                    self.say(
-                        f"f{name}{v}{m} = long(index(({window} - h{v}){self.times(v, stem)}))"
-                    )
+                    self.say(f"f{name}{v}{m} = long(index(({window} - h{v}){self.times(v, stem)}))")
                 if self.form.counted:
                     self._say_count(f"c{v}{m}", window, tap, v)
 
@@ -209,9 +207,9 @@ class _Kernel:
                 self.say(f"{', '.join(read)} = load{form.vector}(s2, {where})")
             else:
                 self.say(f"{read[0]} = s2[{where}]")
-            for v, element in zip(lanes, read, strict=True):
-                self.values[r, a, v] = self._name("v")
-                self.say(f"{self.values[r, a, v]} = keep0(lift({element}))")
+            for lane, element in zip(lanes, read, strict=True):
+                self.values[r, a, lane] = self._name("v")
+                self.say(f"{self.values[r, a, lane]} = keep0(lift({element}))")
 
     def _search(self, deep: list[int], base: list[str], edge: bool, counts: list[str]) -> None:
         """Loops over the windows of the axes that are searched, outermost first."""
@@ -370,7 +368,6 @@ class _Kernel:
                     say(f"d0[{where}] = {values[0]}")
                 if tests:
                     self.depth -= 1
-
 
     def _result(self, r: int, a: int, v: int) -> str:
         total = self.sums[r, a, v]

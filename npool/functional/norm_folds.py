@@ -12,15 +12,7 @@ import numpy as np
 from npool.averages import average
 from npool.dtypes import is_integer
 from npool.reducers import Reducer
-from npool.scalars import (
-    absolute,
-    maximum,
-    power,
-    round_bfloat16,
-    round_float16,
-    select,
-    sqrt,
-)
+from npool.scalars import absolute, maximum, power, round_bfloat16, round_float16, select, sqrt
 
 __all__ = ["MOST_POWER", "norm_fold", "plain_fold"]
 
@@ -103,8 +95,9 @@ def norm_fold(dtype: np.dtype[Any], p: int | float, taps: int) -> Reducer:
         if p > MOST_POWER:
             raise ValueError(f"norm_type={p} of integers on a CUDA device is past 2**53")
         return Reducer(
-            "torch_lp", _AVERAGE.combine, _AVERAGE.identity, lift=_raised_int64, finish=_rooted_int64,
-            accumulator="int64", result="float32", params=(float(p), float(taps)),
+            "torch_lp", _AVERAGE.combine, _AVERAGE.identity, lift=_raised_int64,
+            finish=_rooted_int64, accumulator="int64", result="float32",
+            params=(float(p), float(taps)),
         )  # fmt: skip
     if dtype.itemsize > 2:
         return plain_fold(float(p), taps, narrow=True)

@@ -261,9 +261,7 @@ def check_unpool(
     return kernels, strides, pads, sizes
 
 
-def _check_arrays(
-    name: str, n: int, shape: tuple[int, ...], indices: Any, away: bool
-) -> None:
+def _check_arrays(name: str, n: int, shape: tuple[int, ...], indices: Any, away: bool) -> None:
     if away or isinstance(indices, np.ndarray):
         if indices.dtype.kind in "biuf" and indices.dtype.newbyteorder("=") != np.int64:
             raise ArgumentError(

@@ -239,9 +239,8 @@ def fractional_max_pool_backward(
 def take_pooled(x: Array, indices: Array, *, axes: Sizes, out: Any = None) -> Any:
     """Elements of `x` at the positions that pooling returned.
 
-    Of maxima it gives the values again, of another array what lies where they were: the
-    gradient of :func:`npool.max_pool_backward` with respect to `grad_output`, and so the second
-    derivative of max pooling.
+    Of maxima it gives the values again, of another array what lies where they were: the gradient of
+    :func:`npool.max_pool_backward` by `grad_output`, and so the second derivative of max pooling.
 
     Parameters
     ----------
@@ -271,8 +270,7 @@ def take_pooled(x: Array, indices: Array, *, axes: Sizes, out: Any = None) -> An
 
     References
     ----------
-    .. [1] https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxUnpool2d.html, whose gradient
-       this is.
+    .. [1] https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxUnpool2d.html: its gradient
 
     Examples
     --------

@@ -296,6 +296,7 @@ def _forget():
     device._program.cache_clear()
     device._drawn_program.cache_clear()
     device._take_program.cache_clear()
+    device._anywhere_program.cache_clear()
     device._gradient_program.cache_clear()
 
 

@@ -117,8 +117,6 @@ def test_what_cannot_be_pooled_is_refused_in_words():
             npool.max_pool(send(X.astype(">f4")), (2, 2))
         with pytest.raises(ValueError, match="not aligned"):
             npool.max_pool(send(X, offset=2), (2, 2))
-        with pytest.raises(TypeError, match="real elements"):
-            npool.sum_pool(send(X), (2, 2), dtype=np.complex64)
     assert aligned_to([16, 32]) == 16
     assert aligned_to([16, 24]) == 8
 
@@ -160,13 +158,8 @@ def test_positions_and_integers_under_names_of_torch():
         npool.functional.max_pool2d(X, 2, return_indices=True), strict=True,
     ):  # fmt: skip
         np.testing.assert_array_equal(got, wanted)
-    with on(EXECUTOR):
-        with pytest.raises(TypeError, match="no kernel for CUDA devices"):
-            npool.functional.lp_pool2d(send(whole), 2, 2)
-        with pytest.raises(TypeError, match="no kernel for CUDA devices"):
-            npool.functional.lp_pool2d(send(X), np.inf, 2)
-        with pytest.raises(TypeError, match="wholly in the padding"):
-            npool.functional.max_pool1d(send(X[0, 0, :1, :2]), 2, 1, 1, 3, return_indices=True)
+    with on(EXECUTOR), pytest.raises(TypeError, match="wholly in the padding"):
+        npool.functional.max_pool1d(send(X[0, 0, :1, :2]), 2, 1, 1, 3, return_indices=True)
 
 
 def test_samples_are_checked():

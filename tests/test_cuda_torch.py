@@ -31,8 +31,6 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 EXECUTOR = Executor((9, 0), ((9, 0),))
-#: No kernel for CUDA devices computes these yet, and they say so.
-PENDING = {"lp_pool_backward", "fractional_max_pool_backward"}
 
 
 @pytest.fixture
@@ -77,7 +75,7 @@ ROWS["lp_pool_as_torch"] = (ROWS["lp_pool_as_torch"][0], 2, *ROWS["lp_pool_as_to
 PLAIN = [torch.randn(2, 3, 7, 8), torch.randn(2, 3, 7, 8).to(memory_format=torch.channels_last)]
 
 
-@pytest.mark.parametrize("name", [name for name in CALLS if name not in PENDING])
+@pytest.mark.parametrize("name", CALLS)
 def test_operators(cuda, name):
     """By the dispatcher, to the kernel under its key CUDA; torch's words alone need no launch."""
     arguments, words = ROWS[name], name == "torch_positions"
@@ -92,17 +90,9 @@ def test_operators(cuda, name):
     assert set(cuda.asked) == (set() if words else {1})
 
 
-@pytest.mark.parametrize("name", sorted(PENDING))
-def test_what_has_no_kernel_yet_says_so(cuda, name):
-    with pytest.raises(TypeError, match=r"numpy\.ndarray|no kernel"):
-        OPERATORS[name](*sent(ROWS[name], "far:0"))
-
-
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_derivatives(cuda, name):
     """Of first and second order, as on the CPU."""
-    if name.startswith("fractional") or name == "lp_pool":
-        pytest.skip("its gradient has no kernel for CUDA devices yet")
     arguments = ROWS[name]
 
     def derivatives(arguments, like):
@@ -142,8 +132,7 @@ def test_transforms_of_functions(cuda, name):
     agree(torch.func.vmap(function)(send(x, "cuda:0")), torch.func.vmap(function)(x))
     with Factories():
         agree(torch.func.jvp(function, (far_x,), (far_t,)), torch.func.jvp(function, (x,), (t,)))
-        if name != "lp":  # its gradient has no kernel for CUDA devices yet
-            torch.testing.assert_close(home(whole(far_x)), whole(x))
+        torch.testing.assert_close(home(whole(far_x)), whole(x))
 
 
 ANY_AXES = {

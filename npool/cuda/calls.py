@@ -29,7 +29,7 @@ def results(
     order: Sequence[int],
     dtypes: Sequence[np.dtype[Any]],
     out: Any,
-    also: Held | None = None,
+    *also: Held | None,
 ) -> list[Held]:
     """New arrays in the memory order of the source, or those that the caller gave."""
     given = out if isinstance(out, (tuple, list)) and len(dtypes) > 1 else (out,)
@@ -52,7 +52,7 @@ def results(
         same_device(target, source, "out")
         if target.readonly:
             raise ValueError("out is read-only: give an array that may be written to")
-        for other in (source, also, *found):
+        for other in (source, *also, *found):
             if other is not None and _overlap(target, other):
                 raise ValueError(
                     "out shares memory with another array of the call: on a device give one apart"

@@ -22,7 +22,6 @@ from npool.torch.tensors import (
     empty_for,
     empty_in,
     index_type,
-    laid_alike,
     tensor_of,
 )
 
@@ -68,7 +67,6 @@ def picking(family: str, schema: str, keywords: Callable[..., dict[str, Any]]) -
 
     def put_kernel(grad: torch.Tensor, indices: torch.Tensor, *rest: Any) -> torch.Tensor:
         into, order, *given = rest
-        grad, indices = laid_alike(grad, indices)
         out, places = array_for(grad, into, order), array_of(indices)
         made = put(array_of(grad), places, tuple(into), out=out, **keywords(*given))
         return tensor_of(made)

@@ -19,7 +19,7 @@ from npool.layout import empty_like_order, memory_order
 
 __all__ = [
     "array_dtype", "array_for", "array_in", "array_of", "empty_for", "empty_in", "index_type",
-    "is_eager", "is_plain", "laid_alike", "order_of", "stand_in", "tensor_dtype", "tensor_of",
+    "is_eager", "is_plain", "order_of", "stand_in", "tensor_dtype", "tensor_of",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -209,23 +209,6 @@ def array_in(x: torch.Tensor, shape: Any, order: Any) -> Any:
 def array_for(grad: torch.Tensor, shape: Any, order: Any) -> Any:
     """Where to put a gradient whose axes lie in memory in `order`; None where npool puts it so."""
     return None if order_of(grad) == tuple(order) else array_in(grad, shape, order)
-
-
-def laid_alike(x: torch.Tensor, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A CUDA tensor and its positions, the former laid out as the latter where it is not.
-
-    A kernel reads both by the same offsets. Gradients come as they like: that of a sum is one
-    element, seen many times.
-    """
-    moves = [axis for axis, n in enumerate(x.shape) if n > 1]
-    if not x.is_cuda or x.shape != indices.shape or not x.numel():
-        return x, indices
-    if all(x.stride(axis) == indices.stride(axis) for axis in moves):
-        return x, indices
-    dense = empty_for(indices, indices.shape, indices.dtype)
-    if any(dense.stride(axis) != indices.stride(axis) for axis in moves):
-        indices = dense.copy_(indices)
-    return empty_for(indices, x.shape, x.dtype).copy_(x), indices
 
 
 def stand_in(x: torch.Tensor) -> Array:

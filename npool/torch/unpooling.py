@@ -10,7 +10,7 @@ import npool
 from npool.torch.arguments import bins_shape
 from npool.torch.library import CALLS, Derivative, Saved, define
 from npool.torch.pairs import SHAPED
-from npool.torch.tensors import array_for, array_of, empty_for, empty_in, laid_alike, tensor_of
+from npool.torch.tensors import array_for, array_of, empty_for, empty_in, tensor_of
 
 __all__: list[str] = []
 
@@ -21,7 +21,6 @@ def _unpool_kernel(
     x: torch.Tensor, indices: torch.Tensor, kernel_size: Any, stride: Any, padding: Any,
     output_size: Any, axes: Any,
 ) -> torch.Tensor:  # fmt: skip
-    x, indices = laid_alike(x, indices)
     return tensor_of(
         npool.max_unpool(
             array_of(x), array_of(indices), tuple(kernel_size), tuple(stride), tuple(padding),

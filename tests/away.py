@@ -6,6 +6,7 @@ launch runs the PTX that the device would be given, and may touch the arrays of 
 """
 
 import ctypes
+import gc
 from contextlib import contextmanager
 from math import prod
 from typing import ClassVar
@@ -133,7 +134,12 @@ class Executor(Uploads):
         found = cls.kernels.setdefault(key, {})
         if not set(architectures) <= set(found):
             function = code.function(architectures[0])
-            texts = toolkit.ptx(function, launching.signature(code), *architectures)
+            # Numba makes much that lives on: looking for what does not takes an eighth of its time.
+            gc.disable()
+            try:
+                texts = toolkit.ptx(function, launching.signature(code), *architectures)
+            finally:
+                gc.enable()
             for cc, (text, _) in zip(architectures, texts, strict=True):
                 found[cc] = [text, None]
         return found

@@ -234,7 +234,7 @@ def test_names_of_torch(cuda, monkeypatch, name):
 def test_gradients_come_in_any_layout(cuda):
     """That of a sum is one element; others are laid out unlike the positions that they meet."""
     x = torch.randn(2, 3, 7, 8).to(memory_format=torch.channels_last).requires_grad_()
-    for function in (torch.sum, lambda y: (y * torch.ones(y.shape, device=y.device)).sum(),
+    for function in (torch.sum, lambda y: (y * y.new_ones(y.shape)).sum(),
                      lambda y: y.transpose(0, 1).contiguous().square().sum()):  # fmt: skip
         grads = [
             torch.autograd.grad(function(npool.max_pool(t, (3, 3), 2, 1)), t)[0]

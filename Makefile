@@ -7,7 +7,8 @@ DEMO_VENV ?= .venv-demo
 CUDA_VENV ?= .venv-cuda
 
 # The exact build that the torch comparisons are held against. An unpinned torch would be a CUDA
-# build of several gigabytes. `make test TORCH=` leaves torch out, and the tests of it skip.
+# build of several gigabytes. `make test TORCH=` leaves torch out, and the tests of it skip; where
+# there is a GPU, `make test-cuda TORCH=torch` tests that build's tensors on it.
 TORCH ?= torch==2.13.0
 
 # More arguments for pytest and for the benchmarks.
@@ -78,7 +79,7 @@ $(DEMO_VENV)/.with-cli: $(DEMO_VENV)/.with-python pyproject.toml
 	@touch $@
 
 $(CUDA_VENV)/.with-test-cuda: $(CUDA_VENV)/.with-python pyproject.toml
-	$(CUDA_VENV)/bin/python -m pip install --quiet --editable ".[test-cuda]"
+	$(CUDA_VENV)/bin/python -m pip install --quiet --editable ".[test-cuda]" $(TORCH)
 	@touch $@
 
 $(VENV)/.with-test $(VENV)/.with-bench: $(VENV)/.with-%: $(VENV)/.with-python pyproject.toml

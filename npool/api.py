@@ -43,7 +43,7 @@ def pool(
     ----------
     x : numpy.ndarray, or an array on a CUDA device
         Any shape, strides and supported dtype; never written to. What lies on a device (of
-        Numba, CuPy or torch) is pooled there, on the stream that is current for it.
+        Numba, CuPy, torch, or by DLPack) is pooled there, on the stream that is current for it.
     kernel_size : int or sequence of int
         Window, in elements. A sequence of n entries pools the last n axes, or `axes`.
     stride : int or sequence of int, optional

@@ -20,8 +20,6 @@ _CUDA = (2, 13)
 def adapter_of(x: Any) -> Any:
     """The adapter module of `x`, or None if `x` is of no framework that npool knows.
 
-    None for a tensor on a CUDA device, too: `device_engine` is for those.
-
     Examples
     --------
     >>> from npool.dispatch import adapter_of
@@ -30,8 +28,6 @@ def adapter_of(x: Any) -> Any:
     """
     for base in type(x).__mro__:
         if base.__module__.partition(".")[0] in ADAPTERS and hasattr(base, "shape"):
-            if getattr(x, "is_cuda", False):
-                return None
             # Written out: torch.compile follows an import statement, and no other. Nothing is
             # kept: what a first call changed would have it compile the second anew.
             from npool.torch import faces

@@ -9,6 +9,7 @@ instruction (`npool.cpu.instructions`), and a test holds the two together.
 from __future__ import annotations
 
 import math
+import struct
 from typing import Any
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "maximum",
     "minimum",
     "power",
+    "round_bfloat16",
+    "round_float16",
     "select",
     "sqrt",
 ]
@@ -89,3 +92,22 @@ def power(a: Any, b: Any) -> Any:
             odd = float(b).is_integer() and b % 2 == 1
             return math.copysign(math.inf, a) if odd else math.inf
         return math.nan
+
+
+def round_float16(a: Any) -> Any:
+    """The nearest float16, of two the even one, as a float; infinity past the last."""
+    try:
+        nearest: float = struct.unpack("e", struct.pack("e", a))[0]
+    except OverflowError:
+        return math.copysign(math.inf, a)
+    return nearest
+
+
+def round_bfloat16(a: Any) -> Any:
+    """The nearest bfloat16 of a float32, of two the even one, as a float."""
+    if a != a:
+        return a
+    (bits,) = struct.unpack("I", struct.pack("f", a))
+    bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+    nearest: float = struct.unpack("f", struct.pack("I", bits))[0]
+    return nearest

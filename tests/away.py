@@ -6,6 +6,7 @@ launch runs the PTX that the device would be given, and may touch the arrays of 
 """
 
 import ctypes
+import gc
 from contextlib import contextmanager
 from math import prod
 from typing import ClassVar
@@ -17,6 +18,7 @@ from npool.cuda.binding import Code
 from npool.cuda.holders import Held
 
 ARCHITECTURES = ((8, 0), (9, 0), (10, 0))
+#: The stream that is current on device 0; on device 1 it is the next.
 STREAM = 0x5EED
 
 
@@ -73,11 +75,39 @@ def _held(x):
 
 
 class Uploads:
-    """Takes what the host sends, as the driver would."""
+    """Takes what the host sends, and gives memory, as the driver would."""
+
+    def __init__(self, also=()):
+        #: What was asked but launches, and the memory that was given; streams that may be used
+        #: beside the one that is current.
+        self.asked, self.owned, self.also = [], {}, also
+
+    def _check(self, number, stream):
+        assert stream == STREAM + number or stream in self.also, f"launched on stream {stream:#x}"
 
     def upload(self, address, array, number, stream):
-        assert (number, stream) == (0, STREAM)
+        self._check(number, stream)
         ctypes.memmove(address, array.ctypes.data, array.nbytes)
+
+    def allocate(self, size, number, stream):
+        self._check(number, stream)
+        raw = np.full(size + 64, 0xEE, np.uint8)
+        memory = raw[-raw.ctypes.data % 64 :][:size]
+        address = memory.ctypes.data
+        self.owned[address] = _known[id(memory)] = memory
+        self.asked.append(("allocate", size, number, stream))
+        return address
+
+    def free(self, address, number, stream):
+        del self.owned[address]
+        self.asked.append(("free", number, stream))
+
+    def order(self, number, first, then):
+        self.asked.append(("order", number, first, then))
+
+    def device_of(self, address):
+        self.asked.append(("device_of", address))
+        return 0
 
 
 class Executor(Uploads):
@@ -85,8 +115,9 @@ class Executor(Uploads):
 
     kernels: ClassVar[dict] = {}
 
-    def __init__(self, cc=(9, 0), together=((9, 0), (10, 0))):
-        self.cc, self.together, self.reports = cc, together, []
+    def __init__(self, cc=(9, 0), together=((9, 0), (10, 0)), also=()):
+        super().__init__(also)
+        self.cc, self.together, self.reports, self.streams = cc, together, [], []
 
     @classmethod
     def compiled(cls, code: Code, architectures=ARCHITECTURES):
@@ -103,7 +134,12 @@ class Executor(Uploads):
         found = cls.kernels.setdefault(key, {})
         if not set(architectures) <= set(found):
             function = code.function(architectures[0])
-            texts = toolkit.ptx(function, launching.signature(code), *architectures)
+            # Numba makes much that lives on: looking for what does not takes an eighth of its time.
+            gc.disable()
+            try:
+                texts = toolkit.ptx(function, launching.signature(code), *architectures)
+            finally:
+                gc.enable()
             for cc, (text, _) in zip(architectures, texts, strict=True):
                 found[cc] = [text, None]
         return found
@@ -120,7 +156,7 @@ class Executor(Uploads):
     def launch(self, step, addresses, number, stream):
         from ptx import Grid
 
-        assert (number, stream) == (0, STREAM)
+        self._check(number, stream)
         named = step.code.form.pointers()
         sources = [a for name, a in zip(named, addresses, strict=True) if name[0] == "s"]
         results = [a for name, a in zip(named, addresses, strict=True) if name[0] == "d"]
@@ -135,6 +171,7 @@ class Executor(Uploads):
             grid, [*addresses, *step.numbers], _distinct(reads), _distinct(writes), once
         )
         self.reports.append((step, report))
+        self.streams.append((number, stream))
 
 
 class Flat:
@@ -170,10 +207,11 @@ class Simulator(Uploads):
     """Runs launches in Numba's simulator, a Python thread for each of the GPU's."""
 
     def __init__(self):
+        super().__init__()
         self.launches = 0
 
     def launch(self, step, addresses, number, stream):
-        assert (number, stream) == (0, STREAM)
+        self._check(number, stream)
         self.launches += 1
         code = step.code
         kernel = toolkit.cuda.jit(code.function())
@@ -214,11 +252,17 @@ def _memory_at(address):
 def _watched(x, name="x"):
     about = _original(x, name)
     if isinstance(x, Away):
-        array = x.home()
-        _known[id(array)] = array
-        if name == "a buffer":
-            _buffers.add(about.address)
+        know(x.home())
+    elif hasattr(about.array, "memory_here"):  # a tensor, or an array of some stand-in
+        know(about.array.memory_here())
+    if name == "a buffer":
+        _buffers.add(about.address)
     return about
+
+
+def know(array):
+    """Let kernels of the calls to come touch an array of the host."""
+    _known[id(array)] = array
 
 
 _original = holders.held
@@ -227,16 +271,17 @@ _original = holders.held
 @contextmanager
 def on(executor):
     """Calls with `Away` arrays run by an executor."""
-    before = calls.held, calls.launch, calls.driver
+    before = calls.held, calls.launch, calls.driver, holders.driver
     holders.HOLDERS["away"] = _held
-    calls.held, calls.launch, calls.driver = _watched, executor.launch, lambda: executor
+    calls.held, calls.launch = _watched, executor.launch
+    calls.driver = holders.driver = lambda: executor
     _known.clear()
     _buffers.clear()
     try:
         yield executor
     finally:
         del holders.HOLDERS["away"]
-        calls.held, calls.launch, calls.driver = before
+        calls.held, calls.launch, calls.driver, holders.driver = before
         _known.clear()
 
 
@@ -257,6 +302,7 @@ def _forget():
     device._program.cache_clear()
     device._drawn_program.cache_clear()
     device._take_program.cache_clear()
+    device._anywhere_program.cache_clear()
     device._gradient_program.cache_clear()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import npool
-from npool.cuda import binding, device, toolkit
+from npool.cuda import anywhere, binding, device, toolkit
 
 PLANES = np.random.default_rng(5).integers(-9, 10, (3, 13, 13)).astype(np.float32)
 PLANES[0, 4, 5] = PLANES[2, 0, 0] = np.nan
@@ -22,6 +22,11 @@ LINE = np.random.default_rng(9).integers(-9, 10, (3, 300)).astype(np.float32)
 GRADIENT = np.random.default_rng(10).integers(1, 10, (3, 7, 6)).astype(np.float32)
 DROPPED = np.random.default_rng(11).integers(1, 10, (2, 3, 4)).astype(np.float32)
 POSITIONS = npool.max_pool(TALL, (3, 3), 2, 1, return_indices=True)[1]
+EXPANDED = np.broadcast_to(np.float32(3), GRADIENT.shape)
+NORMED = np.nan_to_num(TALL)
+NORMS = npool.lp_pool(NORMED, 2, (3, 3), 2, 1)
+ELSEWHERE = npool.fractional_max_pool(TALL, (2, 3), (7, 6), samples=np.random.default_rng(12),
+                                      return_indices=True)[1]  # fmt: skip
 
 #: A call, the function that does it on the CPU, and its arguments.
 CALLS = {
@@ -44,6 +49,16 @@ CALLS = {
                "samples": np.linspace(0.1, 0.9, 6, dtype=np.float32).reshape(3, 2)}),
     "add": (npool.max_pool_backward, (GRADIENT, POSITIONS),
             {"input_shape": TALL.shape, "kernel_size": (3, 3), "stride": 2, "padding": 1}),
+    "apart": (npool.max_pool_backward, (EXPANDED, POSITIONS),
+              {"input_shape": TALL.shape, "kernel_size": (3, 3), "stride": 2, "padding": 1}),
+    "norm": (npool.lp_pool_backward, (GRADIENT, NORMED, NORMS),
+             {"norm_type": 2, "kernel_size": (3, 3), "stride": 2, "padding": 1}),
+    "power": (npool.lp_pool_backward, (EXPANDED, np.asfortranarray(NORMED), NORMS),
+              {"norm_type": 3, "kernel_size": (3, 3), "stride": 2, "padding": 1}),
+    "anywhere": (npool.fractional_max_pool_backward, (GRADIENT, ELSEWHERE),
+                 {"input_shape": TALL.shape, "axes": (1, 2)}),
+    "complex": (npool.avg_pool, (CLIPPED,),
+                {"kernel_size": (3, 3), "stride": 2, "padding": 1, "dtype": np.complex64}),
     "remainder": (npool.sum_pool_backward, (DROPPED,),
                   {"input_shape": (2, 8, 10), "kernel_size": (3, 3), "stride": 2}),
     "average": (npool.avg_pool_backward, (GRADIENT,),
@@ -105,6 +120,20 @@ MUTANTS = [
     Mutant("a tile one off", "average", "- bx)", ")", "oracle"),
     Mutant("padding counted where it should not", "average", "if from_ < 0:", "if from_ < -9:",
            "oracle"),
+    Mutant("positions where the gradients are", "apart", "* ry", "* sy", "oracle"),
+    Mutant("an element past the last", "norm", "index(nx - 1)) - ix_", "index(nx)) - ix_", "fault"),
+    Mutant("the other neighbour's share", "norm", "fx0", "fx1", "oracle"),
+    Mutant("elements where their gradients are not", "power", "+ long(i0) * ei0", "",
+           "oracle"),
+    Mutant("a power of the norm alone", "power", "less)", "less + less)", "oracle"),
+    Mutant("the last result left out", "anywhere", "while j1 <= h1:", "while j1 < h1:", "oracle"),
+    Mutant("bounds of another axis", "anywhere", "* ps1", "* ps0", "oracle"),
+    Mutant("a bound too low", "anywhere", "(c > high), c, high)", "(c > high), c - 1, high)",
+           "oracle"),
+    Mutant("a table past its end", "anywhere", "while o < o1:", "while o <= o1 + 9999:", "fault"),
+    Mutant("an imaginary part on the next result", "complex", "+ 1] = ZERO", "+ 2] = ZERO",
+           "fault"),
+    Mutant("no imaginary part", "complex", "d0[t + 1] = ZERO", "pass", "fault"),
     Mutant("float64 in a sum", "volume", "_0_0_0_0 = IDENTITY0", "_0_0_0_0 = 0.0", "gate"),
     Mutant("a division in the loop", "max", "b = at + long(i0) * si0",
            "b = at + long(i0) * si0 + long(quotient(ox, index(i0 + ox + 1)))", "gate"),
@@ -129,17 +158,18 @@ class Mutated:
         self.before = {name: getattr(binding, name)
                        for name in ("kernel_source", "gather_source", "walk_source",
                                     "drawn_source")}  # fmt: skip
-        self.ptx = toolkit.ptx
+        self.ptx, self.anywhere = toolkit.ptx, anywhere.Anywhere.source
         if self.mutant.ptx:
             toolkit.ptx = lambda *a: [(self._changed(t), n) for t, n in self.ptx(*a)]
         else:
             for name, make in self.before.items():
                 setattr(binding, name, lambda form, make=make: self._changed(make(form)))
+            anywhere.Anywhere.source = lambda form: self._changed(self.anywhere(form))
         self._forget()
         return self
 
     def __exit__(self, *_):
-        toolkit.ptx = self.ptx
+        toolkit.ptx, anywhere.Anywhere.source = self.ptx, self.anywhere
         for name, make in self.before.items():
             setattr(binding, name, make)
         self._forget()
@@ -149,4 +179,5 @@ class Mutated:
         device._program.cache_clear()
         device._drawn_program.cache_clear()
         device._gradient_program.cache_clear()
+        device._anywhere_program.cache_clear()
         type(self.executor).kernels = {}

@@ -192,3 +192,19 @@ def fractional(x, kernel, outs, samples):
                     best, place = v, np.ravel_multi_index(at, lengths)
             values[(*plane, *where)], places[(*plane, *where)] = best, place
     return values, places
+
+
+def norm_gradient(gradient, x, norms, p, arguments):
+    """The gradient of norms by its formula, one window at a time, in float64."""
+    x, norms, gradient = (np.asarray(a, float) for a in (x, norms, gradient))
+    shape = x.shape
+    result = np.zeros(shape)
+    with np.errstate(all="ignore"):
+        for where, places, _ in windows(shape, arguments, None):
+            share, norm = gradient[(..., *where)], norms[(..., *where)]
+            if p != 1:
+                share = np.where(norm == 0, 0, share * norm ** (1 - p))
+            for place in places:
+                result[(..., *place)] += share
+        result = result * np.sign(x) * np.abs(x) ** (p - 1)
+    return np.where(x == 0, 0, result) if p not in (1, 2) else result

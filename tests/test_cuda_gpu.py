@@ -59,10 +59,65 @@ def test_the_same_bits_each_time(cuda):
     assert first.tobytes() == second.tobytes()
 
 
-def test_torch_on_a_stream_of_its_own(cuda):
+@pytest.fixture
+def torch(cuda):
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("this torch has no CUDA")
+    return torch
+
+
+@pytest.mark.parametrize("form", ["contiguous_format", "channels_last"])
+def test_torch_differentiates(torch, form):
+    x = torch.randn(2, 4, 17, 18, dtype=torch.float64, device="cuda")
+    x = x.to(memory_format=getattr(torch, form)).requires_grad_()
+    for function in (lambda t: npool.max_pool(t, (3, 3), 2, 1),
+                     lambda t: npool.avg_pool(t, (2, 2), 1),
+                     lambda t: npool.adaptive_max_pool(t, (3, 5))):  # fmt: skip
+        values = function(x)
+        assert values.is_contiguous(memory_format=getattr(torch, form))
+        small = x[:1, :2, :6, :6].detach().clone().requires_grad_()
+        assert torch.autograd.gradcheck(function, (small,))
+        assert torch.autograd.gradgradcheck(function, (small,))
+        batched = torch.func.vmap(function)(x.detach())
+        torch.testing.assert_close(batched, values.detach())
+
+
+def test_torch_goes_on_without_waiting(torch):
+    x = torch.randn(8, 16, 64, 64, device="cuda", requires_grad=True)
+    npool.max_pool(x, (3, 3), 2, 1).sum().backward()  # compiled by now
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        npool.max_pool(x, (3, 3), 2, 1).sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.isfinite(x.grad).all()
+
+
+def test_dlpack_between_frameworks(torch):
+    class Own:
+        """An array whose package nobody knows."""
+
+        def __init__(self, tensor):
+            self.tensor = tensor
+
+        def __array_namespace__(self):
+            return torch
+
+        def __dlpack_device__(self):
+            return self.tensor.__dlpack_device__()
+
+        def __dlpack__(self, **given):
+            return self.tensor.__dlpack__(**given)
+
+    x = torch.randn(4, 8, 33, 35, device="cuda")
+    with torch.cuda.stream(torch.cuda.Stream()):
+        got = npool.max_pool(Own(x), (3, 3), 2, 1) + 0
+    torch.cuda.synchronize()
+    assert torch.equal(got, torch.nn.functional.max_pool2d(x, 3, 2, 1))
+
+
+def test_torch_on_a_stream_of_its_own(torch):
     stream = torch.cuda.Stream()
     x = torch.randn(4, 8, 33, 35, device="cuda")
     with torch.cuda.stream(stream):

@@ -15,6 +15,7 @@ from cli_process import run
 
 from npool.bins import make_bins_plan, make_drawn_plan
 from npool.cuda import inspect, report, toolkit
+from npool.cuda.anywhere import anywhere_program
 from npool.cuda.backward import gather_program
 from npool.cuda.drawn import drawn_program
 from npool.cuda.inspect import examine, read_sass
@@ -93,6 +94,8 @@ FOLDS = [
          budget=None, registers=96),
     Gate("max 100/90, walked", (64, 4096), (100,), {"stride": 90}, count=2, budget=None,
          registers=128),
+    Gate("complex avg 3x3/2 p1 of real elements", NCHW, (3, 3),
+         {"stride": 2, "padding": 1, "dtype": "complex64"}, "avg", budget=2, registers=96),
     Gate("var 3x3/2", NCHW, (3, 3), {"stride": 2}, "var", budget=None, registers=255, double=True,
          divides=True),
 ]  # fmt: skip
@@ -178,6 +181,42 @@ def test_gradients(gate):
     share = np.prod(plan.out_shape) / np.prod(plan.shape)
     floor = size + (size + 8 * picking) * float(share)
     assert_held(report.rows(steps, floor, ARCHITECTURES), gate)
+
+
+#: p, whether all arrays lie alike, and the most registers.
+NORMS = [(1, True, 64), (2, True, 80), (3, True, 96), (2, False, 128), (3, False, 128)]
+
+
+@pytest.mark.parametrize(("norm", "alike", "registers"), NORMS)
+def test_gradients_of_norms(norm, alike, registers):
+    plan = make_plan(NCHW, (3, 3), 2, 1)
+    out, own = (report._contiguous(shape, 4) for shape in (plan.out_shape, plan.shape))
+    steps = gather_program(
+        "norm", plan, np.dtype("float32"), (0, 1, 2, 3), out if alike else (0, 0, 0, 0), own,
+        norm=norm, apart=report._contiguous(plan.out_shape, 1),
+        beside=report._contiguous(plan.shape, 1 if alike else 2),
+    )  # fmt: skip
+    form = steps.steps[0].code.form
+    assert (form.beside, form.apart) == (not alike, not alike)
+    # Read: elements, gradients and norms; written: a gradient for each element. 3x3/2 shares a
+    # window's division among four elements, and powers are many instructions each.
+    floor = 8 + (8 if norm > 1 else 4) / 4
+    gate = Gate(f"norm {norm}", (), (), {}, registers=registers, divides=norm > 1,
+                budget={1: 4, 2: 12}.get(norm))  # fmt: skip
+    assert_held(report.rows(steps, floor, ARCHITECTURES), gate)
+
+
+@pytest.mark.parametrize("axes", [(2, 3), (3, 1, 2)])
+def test_gradients_added_anywhere(axes):
+    shape = (4, 8, 30, 30)
+    result = tuple(12 if a in axes else n for a, n in enumerate(shape))
+    strides = tuple(report._contiguous(s, 1) for s in (result, result, shape))
+    made = anywhere_program(np.dtype("float32"), shape, axes, result, (0, 1, 2, 3), strides,
+                            np.dtype("int64"))  # fmt: skip
+    assert len(made.steps) == 2 * len(axes) + 1
+    # Positions are taken apart by a division, each once.
+    gate = Gate("anywhere", (), (), {}, registers=128, budget=None, divides=True)
+    assert_held(report.rows(made, 20.0, ARCHITECTURES), gate)
 
 
 def test_adaptive_bins():

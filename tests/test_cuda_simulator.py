@@ -78,6 +78,46 @@ if SIMULATED:
                                npool.fractional_max_pool(x, **given), strict=True):  # fmt: skip
             np.testing.assert_array_equal(got, wanted)
 
+    @pytest.mark.parametrize("norm", [1, 2, 3])
+    def test_gradients_of_norms(norm):
+        rng = np.random.default_rng(4)
+        x = rng.integers(-3, 4, (2, 5, 6)).astype(np.float32)
+        arguments = {"kernel_size": (3, 2), "stride": 2, "padding": 1}
+        norms = npool.lp_pool(x, norm, **arguments)
+        for gradient in (rng.normal(size=norms.shape).astype(np.float32),
+                         np.broadcast_to(np.float32(2), norms.shape)):  # fmt: skip
+            wanted = npool.lp_pool_backward(gradient, x, norms, norm, **arguments)
+            got = call(npool.lp_pool_backward, SIMULATOR, gradient, x, norms, norm_type=norm,
+                       **arguments)  # fmt: skip
+            np.testing.assert_allclose(got, wanted, rtol=2e-6, atol=1e-6)
+
+    def test_gradients_anywhere():
+        rng = np.random.default_rng(5)
+        gradient = rng.integers(-9, 9, (2, 3, 4)).astype(np.float32)
+        indices = rng.integers(-1, 42, (2, 3, 4))
+        for given in (gradient, np.broadcast_to(np.float32(2), (2, 3, 4))):
+            got = call(npool.fractional_max_pool_backward, SIMULATOR, given, indices,
+                       input_shape=(2, 6, 7), axes=(1, 2))  # fmt: skip
+            wanted = npool.fractional_max_pool_backward(given, indices, (2, 6, 7), axes=(1, 2))
+            np.testing.assert_array_equal(got, wanted)
+
+    @pytest.mark.parametrize("dtype", ["float16", "int64", "int8"])
+    def test_norms_by_torchs_steps(dtype):
+        x = (np.random.default_rng(6).normal(size=(2, 4, 6)) * 4).astype(dtype)
+        for norm in (2, 3, np.inf, -np.inf):
+            wanted = npool.functional.lp_pool1d(x, norm, 3)
+            got = call(npool.functional.lp_pool1d, SIMULATOR, x, norm_type=norm, kernel_size=3)
+            assert got.dtype == wanted.dtype
+            np.testing.assert_allclose(got.astype(float), wanted.astype(float), rtol=1e-3)
+
+    def test_complex_averages_of_real_elements():
+        x = np.random.default_rng(7).normal(size=(2, 4, 6)).astype(np.float32)
+        for kernel in ((2, 3), (4, 60)):
+            arguments = {"kernel_size": kernel, "padding": (0, kernel[1] // 2), "stride": 1}
+            got = call(npool.avg_pool, SIMULATOR, x, dtype=np.complex64, **arguments)
+            wanted = npool.avg_pool(x, dtype=np.complex64, **arguments)
+            np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
     def test_enough_rules_apply():
         assert len(CASES) > 20
         assert set(RULES) >= {case.rule.name for case in CASES}

@@ -144,6 +144,26 @@ def test_power(dtype):
     check_real("power", [a, b], dtype)
 
 
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_rounding_to_half_types(name):
+    kind = np.dtype(bfloat16() if name == "bfloat16" else name)
+    rng = np.random.default_rng(3)
+    every = ALL_BITS.view(kind).astype(np.float32)
+    # Each of them, what lies half-way to the next, ends, and any number.
+    ends = np.float32([65519, 65520, 65521, -65520, 3.4e38, -3.4e38, 1e-8, np.inf, np.nan])
+    bits = rng.integers(0, 2**32, 4000, np.uint32).view(np.float32)
+    with np.errstate(all="ignore"):
+        ties = (every[:-1] + (every[1:] - every[:-1]) / 2)[::7]
+    for values in (every[::3], ends, bits, ties):
+        with np.errstate(all="ignore"):
+            wanted = values.astype(kind).astype(np.float32).tolist()
+        meaning = getattr(scalars, f"round_{name}")
+        got = compiled(f"round_{name}", 1)(values)
+        for v, x, w in zip(values.tolist(), got, wanted, strict=True):
+            assert same(x, w), f"round_{name}({v!r}) = {x!r}, not {w!r}"
+            assert same(meaning(v), w), f"{v!r} means {meaning(v)!r}, not {w!r}"
+
+
 def check_real(word, columns, dtype):
     """The compiled word lies within 2 ulp of its meaning, rounded to `dtype`."""
     meaning, kind = getattr(scalars, word), np.dtype(dtype).type

@@ -107,6 +107,12 @@ def test_every_operator_has_a_row():
     assert sorted(CALLS) == sorted(OPERATORS)
 
 
+@pytest.mark.parametrize("device", ["CPU", "CUDA"])
+def test_every_operator_has_a_kernel(device):
+    for name in OPERATORS:
+        assert torch._C._dispatch_has_kernel_for_dispatch_key(f"npool::{name}", device)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_opcheck(name):

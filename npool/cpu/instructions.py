@@ -311,6 +311,10 @@ def encode_half_by_bits(f):  # type: ignore[no-untyped-def]
     return half_to_bits(np.float32(f))
 
 
+_decode_half = decode_half if HAS_HALF else half_by_bits
+_encode_half = encode_half if HAS_HALF else encode_half_by_bits
+
+
 @jit
 def decode_bfloat(h):  # type: ignore[no-untyped-def]
     """bfloat16 bits to float32: its upper half."""
@@ -326,6 +330,21 @@ def encode_bfloat(f):  # type: ignore[no-untyped-def]
     rounded = np.uint32((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16))
     quiet = np.uint32((bits >> np.uint32(16)) | np.uint32(0x40))
     return np.uint16(select(f != f, quiet, rounded))
+
+
+@jit
+def round_bfloat16(a):  # type: ignore[no-untyped-def]
+    """To bfloat16 and back."""
+    return decode_bfloat(encode_bfloat(a))
+
+
+@jit
+def round_float16(a):  # type: ignore[no-untyped-def]
+    """To float16 and back."""
+    return _decode_half(_encode_half(a))
+
+
+VOCABULARY |= {scalars.round_bfloat16: round_bfloat16, scalars.round_float16: round_float16}
 
 
 # A half type's order as an int16: sign-magnitude bits become two's complement, so that max
@@ -350,7 +369,7 @@ def encode_key(key):  # type: ignore[no-untyped-def]
 #: Storage form to accumulator form: (dtype name, form) to a compiled function. The forms:
 #: "value", and "highest" and "lowest", the order keys in which NaN wins a max or a min.
 DECODERS: dict[tuple[str, str], Any] = {
-    ("float16", "value"): decode_half if HAS_HALF else half_by_bits,
+    ("float16", "value"): _decode_half,
     ("float16", "highest"): _key(0x7C00, 0x7FFF),
     ("float16", "lowest"): _key(0x7C00, -0x8000),
     ("bfloat16", "value"): decode_bfloat,
@@ -358,7 +377,7 @@ DECODERS: dict[tuple[str, str], Any] = {
     ("bfloat16", "lowest"): _key(0x7F80, -0x8000),
 }
 ENCODERS: dict[tuple[str, str], Any] = {
-    ("float16", "value"): encode_half if HAS_HALF else encode_half_by_bits,
+    ("float16", "value"): _encode_half,
     ("bfloat16", "value"): encode_bfloat,
     ("float16", "highest"): encode_key,
     ("float16", "lowest"): encode_key,

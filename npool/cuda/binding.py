@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from npool import scalars
 from npool.cuda.draws import drawn_source
 from npool.cuda.emit import kernel_source
 from npool.cuda.forms import Drawing, Form, Gather
@@ -27,7 +28,7 @@ if SIMULATED:
 else:
     from npool.cuda import words
 
-__all__ = ["Code", "Kinds", "bind", "bind_gather", "common"]
+__all__ = ["Code", "Kinds", "bind", "bind_gather", "common", "gradient_words"]
 
 _CODE = np.dtype(np.int32)
 
@@ -177,11 +178,13 @@ def bind_gather(kinds: Kinds, form: Gather) -> Code:
     found = _codes.get((kinds, form))
     if found is None:
         element = storage(kinds.source)
-        positions = (kinds.index,) if form.picking and kinds.index else ()
         index = np.dtype(np.int64 if form.wide else np.int32)
-        kind = {"i": index, "l": np.dtype(np.int64), "c": _counted(kinds)}
+        kind = {"i": index, "l": np.dtype(np.int64), "c": _counted(kinds), "a": kinds.accumulator}
         numbers = tuple((name, kind[letter]) for name, letter in form.numbers())
-        pointers = (element, *positions, element)
+        pointers = tuple(
+            kinds.index if form.picking and name == "s1" and kinds.index else element
+            for name in form.pointers()
+        )
         found = _codes[kinds, form] = Code(
             form, kinds, None, gather_source(form), pointers, numbers
         )
@@ -211,17 +214,49 @@ def common(form: Any) -> dict[str, Any]:
 def _gather_space(code: Code, form: Gather, cc: tuple[int, int]) -> dict[str, Any]:
     """The namespace of a gradient's kernel."""
     kinds, space = code.kinds, common(form)
-    same = Part(lambda x: x, cc)
     # What is only moved is moved as it is stored.
     moved = form.kind == "last"
-    held = storage(kinds.source) if moved else kinds.accumulator
-    decode = same if moved else words.DECODERS.get(kinds.source.name, same)
-    space["lift"], space["keep0"] = decode, words.caster(held)
-    encode = words.caster(storage(kinds.source))
-    space["encode"] = encode if moved else words.ENCODERS.get(kinds.source.name, encode)
+    space |= gradient_words(
+        storage(kinds.source) if moved else kinds.source,
+        storage(kinds.source) if moved else kinds.accumulator, cc,
+    )  # fmt: skip
     space["cast_count"] = words.caster(_counted(kinds))
-    space["NOTHING"] = held.type(0)
+    if form.power:
+        space |= _norm_space(form.power, kinds.accumulator, cc)
     return space
+
+
+def gradient_words(
+    dtype: np.dtype[Any], accumulator: np.dtype[Any], cc: tuple[int, int]
+) -> dict[str, Any]:
+    """How gradients are read, kept and written, and what there is where there is none."""
+    return {
+        "lift": words.DECODERS.get(dtype.name) or Part(lambda x: x, cc),
+        "keep0": words.caster(accumulator),
+        "encode": words.ENCODERS.get(dtype.name) or words.caster(storage(dtype)),
+        "NOTHING": accumulator.type(0),
+    }
+
+
+def _norm_space(power: str, kind: np.dtype[Any], cc: tuple[int, int]) -> dict[str, Any]:
+    """What the gradient of a norm says of an element, its windows' norms, and their shares."""
+    texts = {
+        # A window of zeros has no derivative, and nothing to give.
+        "over": "lambda g, n: select(n == zero, zero, g / n)",
+        # (|x| / norm)**(p - 1) is at most 1 where p is more, whatever the two are.
+        "weighed": "lambda g, v, n, less: "
+                   "select(n == zero, zero, g * power(kind(absolute(v) / n), less))",
+        "ended": "lambda total, v: total * v" if power == "two" else
+                 "lambda total, v: total * signed(v)" if power == "one" else
+                 "lambda total, v: select(v == zero, zero, total * signed(v))",
+        "signed": "lambda v: select(v > zero, one, select(v < zero, -one, v))",
+    }  # fmt: skip
+    space: dict[str, Any] = {"zero": kind.type(0), "one": kind.type(1), "kind": words.caster(kind)}
+    for word in (scalars.select, scalars.power, scalars.absolute):
+        space[word.__name__] = words.VOCABULARY.get(word, word)
+    for name in ("signed", "over", "weighed", "ended"):
+        space[name] = Part(eval(texts[name], space), cc)
+    return {name: space[name] for name in texts}
 
 
 def _draws(form: Drawing, cc: tuple[int, int]) -> dict[str, Any]:
@@ -297,7 +332,7 @@ def _space(code: Code, cc: tuple[int, int]) -> dict[str, Any]:
         return space
     to_float = words.caster(accumulator) if floating else same
     logical = accumulator.kind == "b"
-    space["cast"] = to_float
+    space["cast"], space["ZERO"] = to_float, storage(kinds.result).type(0)
     decode = words.DECODERS.get(kinds.source.name, nonzero if kinds.source.kind == "b" else same)
     encode = words.ENCODERS.get(kinds.result.name, words.caster(storage(kinds.result)))
     space["encode"] = made("v: np.uint8(v != 0)", np=np) if kinds.result.kind == "b" else encode

@@ -29,7 +29,7 @@ def results(
     order: Sequence[int],
     dtypes: Sequence[np.dtype[Any]],
     out: Any,
-    also: Held | None = None,
+    *also: Held | None,
 ) -> list[Held]:
     """New arrays in the memory order of the source, or those that the caller gave."""
     given = out if isinstance(out, (tuple, list)) and len(dtypes) > 1 else (out,)
@@ -39,6 +39,7 @@ def results(
     for i, dtype in enumerate(dtypes):
         array = given[i] if i < len(given) else None
         if array is None:
+            driver()  # before anything is asked of the framework
             array = source.empty(shape, strides_in(shape, order), dtype)
             found.append(held(array, "out"))
             continue
@@ -49,7 +50,9 @@ def results(
                 f"{shape} and dtype {dtype}"
             )
         same_device(target, source, "out")
-        for other in (source, also, *found):
+        if target.readonly:
+            raise ValueError("out is read-only: give an array that may be written to")
+        for other in (source, *also, *found):
             if other is not None and _overlap(target, other):
                 raise ValueError(
                     "out shares memory with another array of the call: on a device give one apart"
@@ -81,9 +84,9 @@ def run(made: Program, source: Held, addresses: dict[int, int]) -> None:
     """
     driver()
     addresses = {INPUT: source.address, **addresses}
-    own = [source.empty((size,), (1,), np.dtype(np.uint8)) for size in made.own]
+    own = [_buffer(source, size, np.dtype(np.uint8)) for size in made.own]
     for i, buffer in enumerate(own):
-        addresses[OWN + i] = held(buffer, "a buffer").address
+        addresses[OWN + i] = buffer.address
     for step in made.steps:
         at = [addresses[buffer] + offset for buffer, offset in step.pointers]
         launch(step, at, source.device, source.stream)
@@ -91,13 +94,21 @@ def run(made: Program, source: Held, addresses: dict[int, int]) -> None:
 
 def delivered(targets: Sequence[Held]) -> Any:
     """What the caller gets: one array, or a tuple."""
-    arrays = tuple(target.array for target in targets)
+    arrays = tuple(
+        target.array if target.deliver is None else target.deliver(target.array)
+        for target in targets
+    )
     return arrays[0] if len(arrays) == 1 else arrays
+
+
+def _buffer(source: Held, size: int, dtype: np.dtype[Any]) -> Held:
+    make = source.scratch or source.empty
+    return held(make((size,), (1,), dtype), "a buffer")
 
 
 def upload(array: np.ndarray[Any, Any], source: Held) -> Held:
     """A small array of the host, beside `source`: copied in the order of its stream."""
-    made = held(source.empty((max(1, array.size),), (1,), array.dtype), "a buffer")
+    made = _buffer(source, max(1, array.size), array.dtype)
     if array.size:
         driver().upload(made.address, np.ascontiguousarray(array), source.device, source.stream)
     return made

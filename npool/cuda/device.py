@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from npool.cuda import calls
+from npool.cuda.anywhere import anywhere_program
 from npool.cuda.backward import backwards, gather_program
 from npool.cuda.drawn import drawn_program
 from npool.cuda.holders import Held, aligned_to
-from npool.cuda.program import POSITIONS, RESULT, SAMPLES, Program, program
+from npool.cuda.program import ELEMENTS, INPUT, POSITIONS, RESULT, SAMPLES, Program, program
 from npool.cuda.takes import take_program
 from npool.dtypes import is_float, is_integer
 from npool.fractional import checked_samples
@@ -23,9 +25,12 @@ from npool.values import is_sequence
 
 __all__ = [
     "adaptive_pool",
+    "added",
     "described",
     "fractional_max_pool",
     "gathered",
+    "normed",
+    "ordered_samples",
     "pool",
     "taken",
     "unpool",
@@ -34,9 +39,22 @@ __all__ = [
 _INDEX_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))
 
 
-def described(x: Any) -> Held:
+def described(x: Any, name: str = "x") -> Held:
     """The shape, strides and dtype of an array on a device."""
-    return calls.held(x)
+    return calls.held(x, name)
+
+
+def ordered_samples(samples: Held, planes: int | None, backwards: bool) -> Held:
+    """The first samples, of one plane less an axis where `planes` is None; the last axis first."""
+    address, shape, strides = samples.address, samples.shape, samples.strides
+    if planes is None:
+        shape, strides = shape[1:], strides[1:]
+    else:
+        shape = (planes, *shape[1:])
+    if backwards:
+        address += (shape[-1] - 1) * strides[-1]
+        strides = (*strides[:-1], -strides[-1])
+    return replace(samples, address=address, shape=shape, strides=strides)
 
 
 def pool(x: Any, out: Any, *call: Any) -> Any:
@@ -73,7 +91,7 @@ def _drawn(samples: Any, shape: tuple[int, ...], source: Held) -> tuple[Held, tu
     if isinstance(samples, (np.ndarray, np.random.Generator)):
         whole = np.ascontiguousarray(checked_samples(samples, shape))
         return calls.upload(whole.reshape(-1), source), calls.strides_in(shape, range(len(shape)))
-    found = calls.held(samples, "samples")
+    found = samples if isinstance(samples, Held) else calls.held(samples, "samples")
     calls.same_device(found, source, "samples")
     if not is_float(found.dtype):
         raise TypeError(f"samples must be floats, got {found.dtype}: convert them with astype")
@@ -93,10 +111,6 @@ def _pooled(
     source: Held, asked: Operation, out: Any, drawn: tuple[Held, tuple[int, ...]] | None = None
 ) -> Any:
     plan, result = asked.plan, asked.types.result
-    if result.kind == "c" and source.dtype.kind != "c":
-        raise TypeError(
-            f"dtype={result} of real elements has no kernel for CUDA devices: convert the result"
-        )
     kinds = (result,) if asked.index is None else (result, asked.index)
     results = calls.results(source, plan.out_shape, asked.order, kinds, out)
     values = results[0]
@@ -141,12 +155,8 @@ def _drawn_program(*key: Any) -> Program:
 
 
 @lru_cache(maxsize=4096)
-def _gradient_program(*key: Any) -> Program:
-    kind, plan, dtype, order, in_strides, out_strides, index, include_pad, divisor, aligned = key
-    return gather_program(
-        kind, plan, dtype, order, in_strides, out_strides, index=index, include_pad=include_pad,
-        divisor=divisor, aligned=aligned,
-    )  # fmt: skip
+def _gradient_program(*key: Any, **more: Any) -> Program:
+    return gather_program(*key, **more)
 
 
 def gathered(
@@ -192,7 +202,8 @@ def gathered(
                    aligned_to([target.address]))  # fmt: skip
         made = made or _gradient_program(
             kind, plan, source.dtype, order, source.strides, target.strides,
-            places.dtype if places else None, include_pad, divisor, aligned,
+            index=places.dtype if places else None, include_pad=include_pad, divisor=divisor,
+            aligned=aligned, apart=_elements(places) if places else None,
         )  # fmt: skip
         calls.run(
             made, source, {RESULT: target.address, POSITIONS: places.address if places else 0}
@@ -217,6 +228,79 @@ def _backwards_program(
     return _program(asked, source.dtype, source.strides, target.strides, aligned)
 
 
+def added(gradient: Any, indices: Any, shape: tuple[int, ...], axes: tuple[int, ...],
+          out: Any) -> Any:  # fmt: skip
+    """`npool.fractional_max_pool_backward`: a position that the axes do not have counts nowhere.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For shapes and types.
+    """
+    source = calls.held(gradient, "grad_output")
+    if source.dtype.kind in "bc":
+        raise TypeError(
+            f"grad_output has dtype {source.dtype}, of which there is no such gradient: use "
+            "floats and integers"
+        )
+    places = _placed(indices, source)
+    order = memory_order(source.shape, source.strides)
+    results = calls.results(source, shape, order, (source.dtype,), out, places)
+    target = results[0]
+    if target.size:
+        strides = tuple(_elements(held) for held in (source, places, target))
+        made = _anywhere_program(source.dtype, shape, axes, source.shape, order, strides,
+                                 places.dtype)  # fmt: skip
+        # Of nothing nothing is read.
+        lying = (source, places) if source.size else (target, target)
+        calls.run(made, source, {INPUT: lying[0].address, POSITIONS: lying[1].address,
+                                 RESULT: target.address})  # fmt: skip
+    return calls.delivered(results)
+
+
+@lru_cache(maxsize=4096)
+def _anywhere_program(*key: Any) -> Program:
+    return anywhere_program(*key)
+
+
+def normed(gradient: Any, x: Any, output: Any, p: float, plan: Plan, out: Any) -> Any:
+    """`npool.lp_pool_backward`, for a norm `p` and a plan that have been checked.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For shapes and types.
+    """
+    source, elements = calls.held(gradient, "grad_output"), calls.held(x, "x")
+    norms = calls.held(output, "output")
+    for name, array in (("grad_output", source), ("x", elements), ("output", norms)):
+        if not is_float(array.dtype):
+            raise TypeError(
+                f"{name} has dtype {array.dtype}, of which there is no such gradient: use floats"
+            )
+        if array.dtype != source.dtype:
+            raise TypeError(f"{name} has dtype {array.dtype}, but grad_output has {source.dtype}")
+        calls.same_device(array, source, name)
+        if array is not elements and array.shape != plan.out_shape:
+            raise ValueError(
+                f"{name} has shape {array.shape}, but pooling gives {plan.out_shape}: give that "
+                "of what was returned, and the arguments that it was pooled with"
+            )
+    order = memory_order(source.shape, source.strides)
+    results = calls.results(source, plan.shape, order, (source.dtype,), out, norms, elements)
+    target = results[0]
+    if target.size:
+        aligned = (aligned_to([d.address for d in (source, norms, elements)]),
+                   aligned_to([target.address]))  # fmt: skip
+        made = _gradient_program(
+            "norm", plan, source.dtype, order, source.strides, target.strides, aligned=aligned,
+            norm=p, apart=_elements(norms), beside=_elements(elements),
+        )  # fmt: skip
+        calls.run(made, source, {RESULT: target.address, POSITIONS: norms.address,
+                                 ELEMENTS: elements.address})  # fmt: skip
+    return calls.delivered(results)
+
+
 def unpool(
     x: Any,
     indices: Any,
@@ -231,7 +315,8 @@ def unpool(
 
     A position outside its own window of `kernel_size` elements counts nowhere, as -1 does.
     """
-    shape = tuple(x.shape)
+    source = calls.held(x)
+    shape = source.shape
     picked, result = unpooled_shape(shape, kernel_size, stride, padding, output_size, axes)
     kernels, pads = _one_each(kernel_size, len(picked)), _one_each(padding, len(picked))
     strides = kernels if stride is None else _one_each(stride, len(picked))
@@ -240,7 +325,7 @@ def unpool(
                shape[axis])
         for axis, k, s, p in zip(picked, kernels, strides, pads, strict=True)
     )  # fmt: skip
-    return gathered("last", x, Plan(result, picked, windows, shape), out, indices, name="x")
+    return gathered("last", source, Plan(result, picked, windows, shape), out, indices, name="x")
 
 
 def taken(x: Any, indices: Any, axes: tuple[int, ...], out: Any, name: str) -> Any:
@@ -265,10 +350,7 @@ def taken(x: Any, indices: Any, axes: tuple[int, ...], out: Any, name: str) -> A
     results = calls.results(source, pooled, order, (source.dtype,), out, places)
     target = results[0]
     if target.size:
-        strides = tuple(
-            tuple(s // held.dtype.itemsize for s in held.strides)
-            for held in (source, places, target)
-        )
+        strides = tuple(_elements(held) for held in (source, places, target))
         made = _take_program(source.dtype, shape, axes, pooled, order, strides, places.dtype)
         calls.run(made, source, {RESULT: target.address, POSITIONS: places.address})
     return calls.delivered(results)
@@ -295,11 +377,9 @@ def _placed(indices: Any, source: Held) -> Held:
     if places.shape != source.shape:
         raise ValueError(f"indices have shape {places.shape}, and the gradient {source.shape}")
     calls.same_device(places, source, "indices")
-    alike = tuple(s // source.dtype.itemsize * places.dtype.itemsize for s in source.strides)
-    moves = [n > 1 for n in source.shape]
-    if any(m and s != t for m, s, t in zip(moves, places.strides, alike, strict=True)):
-        raise ValueError(
-            f"indices have strides {places.strides} in bytes where the gradient's ask for {alike}: "
-            "give two arrays laid out alike, such as contiguous ones"
-        )
     return places
+
+
+def _elements(array: Held) -> tuple[int, ...]:
+    """Strides in elements."""
+    return tuple(s // array.dtype.itemsize for s in array.strides)

@@ -26,6 +26,8 @@ class Dim:
         By how much a step along it moves a position.
     axis : int
         Which of the plan's pooled axes it is, or -1.
+    more : tuple of int
+        Distance between neighbours in further arrays, which lie beside source or result.
     """
 
     size: int
@@ -35,6 +37,7 @@ class Dim:
     window: Window | None = None
     place: int = 0
     axis: int = -1
+    more: tuple[int, ...] = ()
 
 
 def dims_of(
@@ -74,6 +77,7 @@ def joined(dims: Sequence[Dim]) -> list[Dim]:
             and dim.axis < 0
             and last.src == dim.src * dim.size
             and last.dst == dim.dst * dim.out
+            and last.more == tuple(step * dim.size for step in dim.more)
         ):
             size = last.size * dim.size
             found[-1] = replace(dim, size=size, out=size)

@@ -72,6 +72,8 @@ class Form:
         Numbers that the reducer's functions are given.
     plain, closed : bool
         Whether an element is an accumulator as it is; whether what is combined has its type.
+    imaginary : bool
+        Whether a 0 is written after each result: real elements, complex results.
     """
 
     axes: tuple[Tap, ...]
@@ -93,6 +95,7 @@ class Form:
     params: int = 0
     plain: bool = False
     closed: bool = False
+    imaginary: bool = False
 
     @property
     def row(self) -> Tap:
@@ -257,16 +260,22 @@ class Drawing:
 class Gather:
     """The shape of a gradient kernel's code; names as in `npool.cuda.forms.Form`.
 
-    The *source* is the gradient of the results (with the positions, for picks), the *result* the
-    gradient of the elements.
+    The *source* is the gradient of the results (with the positions, for picks, or the norms), the
+    *result* the gradient of the elements (beside the elements, for norms).
 
     Attributes
     ----------
     kind : str
         ``"sum"``: gradients are added; ``"average"``: over the count of their window; ``"add"``:
-        those whose position is the element's; ``"last"``: the last of these, not added.
+        those whose position is the element's; ``"last"``: the last of these, not added;
+        ``"norm"``: as `power` says.
     row, column : Tap or None
         Tiled axes have a tile of `stride` elements. An axis of adaptive bins is ``Tap(0, 0, 0)``.
+    power : str
+        Of a norm: ``"one"``, ``"two"`` or ``"any"``, of which p - 1 is an argument.
+    apart, beside : bool
+        Whether positions or norms have other strides than the gradient, and the elements others
+        than their own gradient.
     """
 
     kind: str
@@ -279,6 +288,9 @@ class Gather:
     wide: bool = False
     counted: bool = False
     include_pad: bool = True
+    power: str = ""
+    apart: bool = False
+    beside: bool = False
 
     parts, params, folded, adding, finishing, placed = 1, 0, False, False, True, False
 
@@ -313,31 +325,37 @@ class Gather:
         return tap.stride if tiled else 1
 
     def pointers(self) -> tuple[str, ...]:
-        """Gradients, positions where there are any, and the result."""
-        return ("s0", "s1", "d0") if self.picking else ("s0", "d0")
+        """Gradients, positions or norms where there are any, elements, and the result."""
+        paired = self.picking or self.power in ("two", "any")
+        return ("s0", *(("s1",) if paired else ()), *(("s2",) if self.power else ()), "d0")
 
     def numbers(self) -> Iterator[tuple[str, str]]:
         """Names and types of the arguments after the pointers, as of a `Form`.
 
         ``n`` and ``o`` with a letter are the lengths of the element's and of the window's axis,
         ``b`` the padding before, ``q`` the first tile, ``s`` and ``t`` the strides of source and
-        result, ``a`` the length with the padding after it, ``p`` the step of a position.
+        result, ``a`` the length with the padding after it, ``p`` the step of a position; ``r``
+        and ``e`` are the strides of what lies apart from the source, and beside the result.
         """
+        further = (("r",) if self.apart else ()) + (("e",) if self.beside else ())
         yield "lanes", "i"
         if self.inner:
             yield "channels", "i"
             if not self.unit:
                 yield from (("ics", "i"), ("ocs", "i"))
+            yield from ((f"{stem}cs", "i") for stem in further)
         for letter in self.near:
             yield from ((f"{stem}{letter}", "i") for stem in "noqb")
             if letter == "y" or self.inner or not self.unit:
                 yield from ((f"s{letter}", "i"), (f"t{letter}", "i"))
+            yield from ((f"{stem}{letter}", "i") for stem in further)
             if self.counted:
                 yield f"a{letter}", "i"
             if self.picking:
                 yield f"p{letter}", "l"
         for k, axis in enumerate(self.outer):
             yield from ((f"n{k}", "i"), (f"si{k}", "l"), (f"so{k}", "l"))
+            yield from ((f"{stem}i{k}", "l") for stem in further)
             if len(self.outer) > 1:
                 yield f"step{k}", "i"
             if axis >= 0:
@@ -346,6 +364,8 @@ class Gather:
                     yield f"az{k}", "i"
                 if self.picking:
                     yield f"ps{k}", "l"
+        if self.power == "any":
+            yield "less", "a"
         yield "full", "c"
 
 

@@ -11,6 +11,7 @@ are *searched*: a loop over the windows that hold an element.
 
 from __future__ import annotations
 
+from npool.cuda.counts import bins_of, count_lines, reaches
 from npool.cuda.forms import Gather, Tap, windows_of
 
 __all__ = ["gather_source"]
@@ -28,14 +29,24 @@ class _Kernel:
         self.depth = 1
         self.letters = tuple(reversed(form.near))  # column before row
         self.names = 0
+        #: Of each set of strides at windows, and at elements: what its names end with, and what
+        #: its numbers' names and that of the channels begin with.
+        self.sources = [("", "s", "i"), *([("r", "r", "r")] if form.apart else [])]
+        self.results = [("", "t", "o"), *([("e", "e", "e")] if form.beside else [])]
+        #: Of a norm: the elements of a tile.
+        self.values: dict[tuple[int, int, int], str] = {}
 
     def say(self, *lines: str) -> None:
         self.lines += ["    " * self.depth + line for line in lines]
 
     def times(self, letter: str, stem: str) -> str:
         """`` * stride``, or nothing where it is 1."""
-        plain = letter == "x" and not self.form.inner and self.form.unit
+        plain = letter == "x" and not self.form.inner and self.form.unit and stem in "st"
         return "" if plain else f" * {stem}{letter}"
+
+    def lane(self, stem: str) -> str:
+        """The offset of a channel."""
+        return "c" if self.form.unit and stem in "io" else f"c * {stem}cs"
 
     def text(self) -> str:
         form = self.form
@@ -77,7 +88,7 @@ class _Kernel:
                 say(f"h{letter} = index(u{letter} + q{letter})",
                     f"i{letter}_ = index(h{letter} * {s} - b{letter})")  # fmt: skip
             elif not tap.kernel:
-                say(f"i{letter}_ = u{letter}", *_bins(f"u{letter}", f"n{letter}", f"o{letter}",
+                say(f"i{letter}_ = u{letter}", *bins_of(f"u{letter}", f"n{letter}", f"o{letter}",
                                                       f"l{letter}", f"h{letter}"))  # fmt: skip
             else:
                 say(
@@ -88,13 +99,14 @@ class _Kernel:
                     f"if far >= {e}:",
                     f"    l{letter} = index(quotient(index(far - {e - s}), index({s})))",
                 )
-        where = [f"index(i{v}_{self.times(v, 't')})" for v in self.letters]
-        source = [f"index(h{v}{self.times(v, 's')})" for v in self.letters if form.near[v][1]]
-        if form.inner:
-            where.append("c" if form.unit else "c * ocs")
-            source.append("c" if form.unit else "c * ics")
-        say(f"to = long(index({' + '.join(where)}))",
-            f"at = long(index({' + '.join(source) or '0'}))")  # fmt: skip
+        for name, stem, channel in self.results:
+            where = [f"index(i{v}_{self.times(v, stem)})" for v in self.letters]
+            where += [self.lane(channel)] if form.inner else []
+            say(f"to{name} = long(index({' + '.join(where)}))")
+        for name, stem, channel in self.sources:
+            where = [f"index(h{v}{self.times(v, stem)})" for v in self.letters if form.near[v][1]]
+            where += [self.lane(channel)] if form.inner else []
+            say(f"at{name} = long(index({' + '.join(where) or '0'}))")
         if form.picking:
             say("here = " + " + ".join(f"long(i{v}_) * p{v}" for v in self.letters))
         say("p = index(index(cuda.blockIdx.z) * index(cuda.blockDim.z) + index(cuda.threadIdx.z))")
@@ -125,32 +137,13 @@ class _Kernel:
                         f"v{v}{m} = ({window} >= 0) & ({window} < o{v})",
                         f"{window} = min(max({window}, index(0)), index(o{v} - 1))",
                     )
-                self.say(f"f{v}{m} = long(index(({window} - h{v}){self.times(v, 's')}))")
+                for name, stem, _ in self.sources:
+                    self.say(f"f{name}{v}{m} = long(index(({window} - h{v}){self.times(v, stem)}))")
                 if self.form.counted:
-                    self._count(f"c{v}{m}", window, tap, v)
+                    self._say_count(f"c{v}{m}", window, tap, v)
 
-    def _count(self, name: str, window: str, tap: Tap, suffix: str) -> None:
-        """The count of a window along an axis, as `npool.geometry.Window.count`."""
-        s, d = tap.stride, tap.dilation
-        size = f"n{suffix}" if not suffix.startswith("z") else f"n{suffix[1:]}"
-        if not tap.kernel:
-            outs = f"o{suffix}"
-            self.say(f"{name} = quotient(({window} + 1) * {size} + {outs} - 1, {outs}) - "
-                     f"quotient({window} * {size}, {outs})")  # fmt: skip
-            return
-        self.say(f"from_ = index({window} * {s} - b{suffix})")
-        if self.form.include_pad:
-            self.say(
-                f"end_ = min(index(from_ + {tap.extent}), a{suffix})",
-                f"{name} = index(quotient(index(end_ - from_ + {d - 1}), index({d})))",
-            )
-            return
-        self.say("low_ = index(0)", "if from_ < 0:",
-                 f"    low_ = index(quotient(index({d - 1} - from_), index({d})))",
-                 "high_ = index(0)", f"if from_ < {size}:",
-                 f"    high_ = min(index({tap.kernel}), index(quotient(index({size} - from_ + "
-                 f"{d - 1}), index({d}))))",
-                 f"{name} = index(high_ - low_)")  # fmt: skip
+    def _say_count(self, name: str, window: str, tap: Tap, suffix: str) -> None:
+        self.say(*count_lines(name, window, tap, suffix, self.form.include_pad))
 
     # --- planes ---------------------------------------------------------------------------------
 
@@ -166,9 +159,13 @@ class _Kernel:
             say("i0 = p")
         say("while i0 < n0:")
         self.depth += 1
-        sums = "".join(f" + long(i{k}) * si{k}" for k, axis in enumerate(outer) if axis < 0)
-        say(f"b = at{sums}",
-            "t = to" + "".join(f" + long(i{k}) * so{k}" for k in range(len(outer))))  # fmt: skip
+        for name, stem, _ in self.sources:
+            free = (f" + long(i{k}) * {stem}i{k}" for k, axis in enumerate(outer) if axis < 0)
+            say(f"b{name} = at{name}" + "".join(free))
+        for name, stem, _ in self.results:
+            step = "so" if stem == "t" else f"{stem}i"
+            say(f"t{name} = to{name}" + "".join(
+                f" + long(i{k}) * {step}{k}" for k in range(len(outer))))  # fmt: skip
         deep = [k for k, axis in enumerate(outer) if axis >= 0]
         if form.picking:
             say("mine = here" + "".join(f" + long(i{k}) * ps{k}" for k in deep))
@@ -176,7 +173,9 @@ class _Kernel:
         cells = [(r, a) for r in range(sizes[0] if form.column else 1) for a in range(sizes[-1])]
         self.sums = {(r, a, v): f"g{r}_{a}_{v}" for r, a in cells for v in range(form.vector)}
         say(*(f"{name} = NOTHING" for name in self.sums.values()))
-        self._search(deep, "b", edge, [])
+        if form.power:
+            self._elements(cells, edge)
+        self._search(deep, [f"b{name}" for name, _, _ in self.sources], edge, [])
         self._store(edge)
         for k in range(len(outer) - 1, 0, -1):
             say(
@@ -188,7 +187,31 @@ class _Kernel:
         say("i0 = index(i0 + step0)")
         self.depth -= 1
 
-    def _search(self, deep: list[int], base: str, edge: bool, counts: list[str]) -> None:
+    def _elements(self, cells: list[tuple[int, int]], edge: bool) -> None:
+        """The elements of a tile; the nearest in place of one that there is not."""
+        form, lanes = self.form, range(self.form.vector)
+        name, stem, _ = self.results[-1]
+        for r, a in cells:
+            where = f"t{name}"
+            for v, offset in (("y", r), ("x", a)):
+                if v not in form.near or not form.near[v][1]:
+                    continue
+                move = str(offset)
+                if edge:
+                    at = f"index(i{v}_ + {offset})"
+                    move = f"(min(max({at}, index(0)), index(n{v} - 1)) - i{v}_)"
+                if move != "0":
+                    where += f" + long(index({move}{self.times(v, stem)}))"
+            read = [self._name("e") for _ in lanes]
+            if form.vector > 1:
+                self.say(f"{', '.join(read)} = load{form.vector}(s2, {where})")
+            else:
+                self.say(f"{read[0]} = s2[{where}]")
+            for lane, element in zip(lanes, read, strict=True):
+                self.values[r, a, lane] = self._name("v")
+                self.say(f"{self.values[r, a, lane]} = keep0(lift({element}))")
+
+    def _search(self, deep: list[int], base: list[str], edge: bool, counts: list[str]) -> None:
         """Loops over the windows of the axes that are searched, outermost first."""
         form, say = self.form, self.say
         if not deep:
@@ -197,7 +220,7 @@ class _Kernel:
         k = deep[0]
         tap = form.axes[form.outer[k]]
         s, e = tap.stride, tap.extent
-        bounds = _bins(f"i{k}", f"n{k}", f"oz{k}", f"z{k}", f"hz{k}") if not tap.kernel else [
+        bounds = bins_of(f"i{k}", f"n{k}", f"oz{k}", f"z{k}", f"hz{k}") if not tap.kernel else [
             f"far{k} = index(i{k} + bz{k})",
             f"hz{k} = min(index(oz{k} - 1), index(quotient(far{k}, index({s}))))",
             f"z{k} = index(0)", f"if far{k} >= {e}:",
@@ -208,15 +231,18 @@ class _Kernel:
         if tap.dilation > 1:
             say(f"if remainder(index(far{k} - z{k} * {s}), index({tap.dilation})) == 0:")
             self.depth += 1
-        say(f"b{k} = {base} + long(z{k}) * si{k}")
+        found = []
+        for (name, stem, _), before in zip(self.sources, base, strict=True):
+            found.append(f"b{name}{k}")
+            say(f"b{name}{k} = {before} + long(z{k}) * {stem}i{k}")
         if form.counted:
-            self._count(f"cz{k}", f"z{k}", tap, f"z{k}")
-        self._search(deep[1:], f"b{k}", edge, [*counts, f"cz{k}"])
+            self._say_count(f"cz{k}", f"z{k}", tap, f"z{k}")
+        self._search(deep[1:], found, edge, [*counts, f"cz{k}"])
         self.depth = depth + 1
         say(f"z{k} = index(z{k} + 1)")
         self.depth = depth
 
-    def _lines(self, base: str, edge: bool, counts: list[str]) -> None:
+    def _lines(self, base: list[str], edge: bool, counts: list[str]) -> None:
         """The windows of the column, then those of the row."""
         if not self.form.column:
             self._row(base, edge, counts, None, [])
@@ -224,10 +250,11 @@ class _Kernel:
         tap, tiled = self.form.near["y"]
         if tiled:
             for m in reversed(range(windows_of(tap))):
-                reached = [r for r in range(tap.stride) if _reaches(tap, r, m)]
+                reached = [r for r in range(tap.stride) if reaches(tap, r, m)]
                 if reached:
-                    line = self._name("b")
-                    self.say(f"{line} = {base} + fy{m}")
+                    line = [self._name("b") for _ in base]
+                    for one, before, (name, _, _) in zip(line, base, self.sources, strict=True):
+                        self.say(f"{one} = {before} + f{name}y{m}")
                     self._row(line, edge, [*counts, f"cy{m}"], f"vy{m}" if edge else None,
                               reached)  # fmt: skip
             return
@@ -238,7 +265,7 @@ class _Kernel:
         self.names += 1
         return f"{stem}_{self.names}"
 
-    def _loop(self, v: str, tap: Tap, base: str, body: object) -> None:
+    def _loop(self, v: str, tap: Tap, base: list[str], body: object) -> None:
         say = self.say
         say(f"k{v} = l{v}", f"while k{v} <= h{v}:")
         depth = self.depth
@@ -247,17 +274,18 @@ class _Kernel:
             say(f"if remainder(index(u{v} + b{v} - k{v} * {tap.stride}), "
                 f"index({tap.dilation})) == 0:")  # fmt: skip
             self.depth += 1
-        line = self._name("b")
-        say(f"{line} = {base} + long(index(k{v}{self.times(v, 's')}))")
+        line = [self._name("b") for _ in base]
+        for one, before, (_, stem, _) in zip(line, base, self.sources, strict=True):
+            say(f"{one} = {before} + long(index(k{v}{self.times(v, stem)}))")
         if self.form.counted:
-            self._count(f"c{v}", f"k{v}", tap, v)
+            self._say_count(f"c{v}", f"k{v}", tap, v)
         body(line)  # type: ignore[operator]
         self.depth = depth + 1
         say(f"k{v} = index(k{v} + 1)")
         self.depth = depth
 
     def _row(
-        self, base: str, edge: bool, counts: list[str], valid: str | None, reached: list[int]
+        self, base: list[str], edge: bool, counts: list[str], valid: str | None, reached: list[int]
     ) -> None:
         tap, tiled = self.form.near["x"]
         rows = reached or [0]
@@ -272,29 +300,34 @@ class _Kernel:
             )
             return
         for n in reversed(range(windows_of(tap))):
-            cells = [(r, a) for r in rows for a in range(tap.stride) if _reaches(tap, a, n)]
+            cells = [(r, a) for r in rows for a in range(tap.stride) if reaches(tap, a, n)]
             if cells:
                 tests = [t for t in (valid, f"vx{n}" if edge else None) if t]
-                self._meet(f"{base} + fx{n}", [*counts, f"cx{n}"], tests, cells)  # fmt: skip
+                at = [f"{b} + f{s[0]}x{n}" for b, s in zip(base, self.sources, strict=True)]
+                self._meet(at, [*counts, f"cx{n}"], tests, cells)
 
     def _meet(
-        self, at: str, counts: list[str], tests: list[str], cells: list[tuple[int, int]]
+        self, at: list[str], counts: list[str], tests: list[str], cells: list[tuple[int, int]]
     ) -> None:
         """One window's gradient, and the elements that it reaches."""
         form, say = self.form, self.say
         lanes = range(form.vector)
         gradients = [self._name("e") for _ in lanes]
         places = [self._name("i") for _ in lanes]
-        for pointer, names in (("s0", gradients), ("s1", places)):
-            if pointer == "s1" and not form.picking:
+        for pointer, names, where in (("s0", gradients, at[0]), ("s1", places, at[-1])):
+            if pointer not in form.pointers():
                 continue
             if form.vector > 1:
-                say(f"{', '.join(names)} = load{form.vector}({pointer}, {at})")
+                say(f"{', '.join(names)} = load{form.vector}({pointer}, {where})")
             else:
-                say(f"{names[0]} = {pointer}[{at}]")
+                say(f"{names[0]} = {pointer}[{where}]")
         for v in lanes:
             value = self._name("x")
             say(f"{value} = keep0(lift({gradients[v]}))")
+            if form.power in ("two", "any"):
+                say(f"{places[v]} = keep0(lift({places[v]}))")
+            if form.power == "two":
+                say(f"{value} = keep0(over({value}, {places[v]}))")
             if form.kind == "average":
                 count = f"cast_count(index({' * '.join(counts)}))" if form.counted else "full"
                 say(f"{value} = keep0(divide({value}, {count}))")
@@ -305,7 +338,10 @@ class _Kernel:
                     shift = "".join(
                         [f" + {r} * py" if r else "", f" + {a} * px" if a else ""])  # fmt: skip
                     conditions.append(f"(long({places[v]}) == mine{shift})")
-                added = value if form.kind == "last" else f"keep0({name} + {value})"
+                given = value
+                if form.power == "any":
+                    given = f"weighed({value}, {self.values[r, a, v]}, {places[v]}, less)"
+                added = value if form.kind == "last" else f"keep0({name} + {given})"
                 if form.kind == "last" or form.picking or tests:
                     say(f"{name} = select({' & '.join(conditions)}, {added}, {name})")
                 else:
@@ -325,7 +361,7 @@ class _Kernel:
                     self.depth += 1
                 where = "t" + (f" + long(index({r} * ty))" if r else "")
                 where += f" + long(index({a}{self.times('x', 't')}))" if a else ""
-                values = [f"encode({self.sums[r, a, v]})" for v in range(form.vector)]
+                values = [f"encode({self._result(r, a, v)})" for v in range(form.vector)]
                 if form.vector > 1:
                     say(f"store{form.vector}(d0, {where}, ({', '.join(values)}))")
                 else:
@@ -333,14 +369,6 @@ class _Kernel:
                 if tests:
                     self.depth -= 1
 
-
-def _bins(i: str, size: str, outs: str, low: str, high: str) -> list[str]:
-    """The first and the last adaptive bin that holds an element."""
-    return [f"{low} = quotient({i} * {outs}, {size})",
-            f"{high} = quotient(({i} + 1) * {outs} + {size} - 1, {size}) - 1"]  # fmt: skip
-
-
-def _reaches(tap: Tap, r: int, m: int) -> bool:
-    """Whether the window `m` before the last holds element `r` of a tile."""
-    t = r + m * tap.stride
-    return t < tap.extent and t % tap.dilation == 0
+    def _result(self, r: int, a: int, v: int) -> str:
+        total = self.sums[r, a, v]
+        return f"ended({total}, {self.values[r, a, v]})" if self.form.power else total

@@ -88,6 +88,15 @@ class Driver:
         self._call("cuCtxPushCurrent", context)
         return True
 
+    def _within(self, device: int, name: str, *arguments: Any) -> Any:
+        """A call in the device's context."""
+        entered = self._enter(device)
+        try:
+            return self._call(name, *arguments)
+        finally:
+            if entered:
+                self._call("cuCtxPopCurrent")
+
     def load(self, text: str, name: str, device: int, cc: tuple[int, int]) -> Any:
         """A kernel from its PTX."""
         code = cubin(text, cc)
@@ -104,12 +113,27 @@ class Driver:
 
         The driver has taken the array's elements when this returns, and waits for nothing else.
         """
-        entered = self._enter(device)
-        try:
-            self._call("cuMemcpyHtoDAsync", address, array.ctypes.data, array.nbytes, stream)
-        finally:
-            if entered:
-                self._call("cuCtxPopCurrent")
+        self._within(device, "cuMemcpyHtoDAsync", address, array.ctypes.data, array.nbytes, stream)
+
+    def allocate(self, size: int, device: int, stream: int) -> int:
+        """The address of new memory of the device's pool, in the order of a stream."""
+        return int(self._within(device, "cuMemAllocAsync", size, stream))
+
+    def free(self, address: int, device: int, stream: int) -> None:
+        """Give memory of `allocate` back, in the order of a stream."""
+        self._within(device, "cuMemFreeAsync", address, stream)
+
+    def order(self, device: int, first: int, then: int) -> None:
+        """Let what comes to a stream from now on wait for what is on another; the host does not."""
+        event = self._within(device, "cuEventCreate", 2)  # one that takes no time
+        self._within(device, "cuEventRecord", event, first)
+        self._within(device, "cuStreamWaitEvent", then, event, 0)
+        self._within(device, "cuEventDestroy", event)
+
+    def device_of(self, address: int) -> int:
+        """The device that memory lies on."""
+        attribute = self.api.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        return int(self._call("cuPointerGetAttribute", attribute, address))
 
     def launch(
         self,
@@ -122,13 +146,8 @@ class Driver:
         kinds: Sequence[Any],
     ) -> None:
         """Put a kernel on a stream."""
-        entered = self._enter(device)
-        try:
-            self._call("cuLaunchKernel", kernel, *grid, *block, 0, stream,
-                       (tuple(arguments), tuple(kinds)), 0)  # fmt: skip
-        finally:
-            if entered:
-                self._call("cuCtxPopCurrent")
+        packed = tuple(arguments), tuple(kinds)
+        self._within(device, "cuLaunchKernel", kernel, *grid, *block, 0, stream, packed, 0)
 
 
 _lock = threading.Lock()

@@ -203,7 +203,8 @@ class Passes:
                             f"cb{m}": w.before, f"ck{m}": w.kernel, f"cd{m}": w.dilation,
                             f"cl{m}": w.size + w.after}  # fmt: skip
         walk = Walk("finish", max(1, row), folded=True, counters=tuple(counters),
-                    order=(0,) if self.kinds.place else ())  # fmt: skip
+                    order=(0,) if self.kinds.place else (),
+                    imaginary=self.build.imaginary)  # fmt: skip
         launch = launched(walk, numbers, passed[:row])
         self.build.add(launch, self.kinds, pointers, self.build.results)
 

@@ -18,11 +18,12 @@ from npool.cuda.steps import Launch, Needs, arrange, numbers_of
 from npool.operation import Operation
 
 __all__ = [
-    "INPUT", "POSITIONS", "RESULT", "SAMPLES", "TAPS", "Build", "Program", "Step", "program",
+    "ELEMENTS", "INPUT", "POSITIONS", "RESULT", "SAMPLES", "TAPS", "Build", "Program", "Step",
+    "program",
 ]  # fmt: skip
 
 #: Buffers by number; those of a program's own come after.
-INPUT, RESULT, POSITIONS, SAMPLES, OWN = 0, 1, 2, 3, 4
+INPUT, RESULT, POSITIONS, SAMPLES, ELEMENTS, OWN = 0, 1, 2, 3, 4, 5
 #: The most taps that are written out in one kernel, and along one axis of it.
 TAPS, ALONG = 50, 32
 
@@ -71,9 +72,10 @@ def program(
     positions, where there are any, have the strides of the values, in elements.
     """
     plan, (reducer, accumulator, result) = operation.plan, operation.types
-    pair = dtype.kind == "c"
+    pair, imaginary = dtype.kind == "c", result.kind == "c" and dtype.kind != "c"
     if pair:
         dtype = np.dtype(f"f{dtype.itemsize // 2}")
+    if result.kind == "c":
         result = np.dtype(f"f{result.itemsize // 2}")
     index = operation.index
     reach = prod(window.size for window in plan.windows)
@@ -92,7 +94,7 @@ def program(
     counted = reducer.finish is not None and index is None and not operation.divisor and clipped
     taps = prod(w.kernel for w in plan.windows)
     full = operation.divisor or taps
-    build = Build(operation, kinds, full)
+    build = Build(operation, kinds, full, imaginary)
     # A place within a window is a number for each axis, packed into 30 bits.
     most = 1 << 30 // len(plan.windows) if index else 1 << 62
     near = all(w.extent + 4 * w.stride < most for w in plan.windows)
@@ -106,8 +108,12 @@ def program(
 class Build:
     """Steps and buffers as they come."""
 
-    def __init__(self, operation: Operation, kinds: Kinds, full: int) -> None:
+    def __init__(
+        self, operation: Operation, kinds: Kinds, full: int, imaginary: bool = False
+    ) -> None:
         self.operation, self.kinds, self.full = operation, kinds, full
+        #: Whether results are complex and elements are not.
+        self.imaginary = imaginary
         self.reducer = operation.types.reducer
         self.held = kinds.held(self.reducer)
         self.input = [(INPUT, 0)]
@@ -131,7 +137,8 @@ class Build:
         loaded = self.held if folded else (kinds.element(reducer),)
         stored = kinds.written(reducer) if finishing else self.held
         given = {"placed": kinds.place is not None, "parts": len(self.held),
-                 "include_pad": self.operation.include_pad, **more}  # fmt: skip
+                 "include_pad": self.operation.include_pad,
+                 "imaginary": finishing and self.imaginary, **more}  # fmt: skip
         return Needs(
             tuple(d.itemsize for d in loaded), tuple(d.itemsize for d in stored), aligned, **given
         )

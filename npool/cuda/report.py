@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from npool.cuda.anywhere import Anywhere
 from npool.cuda.forms import Drawing, Form, Gather
 from npool.cuda.inspect import Sass, examine
 from npool.cuda.launching import signature
@@ -84,6 +85,8 @@ def describe(step: Step) -> str:
     if isinstance(form, Drawing):
         windows = "x".join(map(str, form.kernels))
         return f"drawn, taps {windows}" + (", with positions" if form.placed else "")
+    if isinstance(form, Anywhere):
+        return f"gradients at positions, {form.stage}"
     if not isinstance(form, Walk):
         return "elements at positions"
     return {"window": "walk along an axis", "adaptive": "walk over adaptive bins",

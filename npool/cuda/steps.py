@@ -46,6 +46,7 @@ class Needs:
     adding: bool = False
     finishing: bool = True
     parts: int = 1
+    imaginary: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def arrange(dims: Sequence[Dim], needs: Needs) -> Launch:
         adding=needs.adding,
         finishing=needs.finishing,
         order=order,
+        imaginary=needs.imaginary,
     )
     form = replace(form, wide=_is_wide(dims, row, column, inner, outer))
     form = _vectorised(form, dims, row, inner, needs)

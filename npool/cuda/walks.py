@@ -39,6 +39,8 @@ class Walk:
         How many dimensions the loop over planes has.
     counters : tuple of Counter
         Of a ``"finish"``: what is multiplied to the divisor.
+    imaginary : bool
+        Of a ``"finish"``: whether a 0 is written after each result.
     """
 
     kind: str
@@ -49,6 +51,7 @@ class Walk:
     order: tuple[int, ...] = ()
     counters: tuple[Counter, ...] = ()
     params: int = 0
+    imaginary: bool = False
 
     #: Offsets and numbers of planes have 64 bits.
     wide = True
@@ -254,7 +257,8 @@ def _finish(walk: Walk) -> list[str]:
     count = f"cast_count({factors})" if walk.counters else "full"
     params = "".join(f", cast(param{p})" for p in range(walk.params))
     accumulator = values[0] if walk.parts == 1 else f"({', '.join(values)})"
-    return [*lines, f"d0[t] = encode(finish({accumulator}, {count}{params}))"]
+    lines.append(f"d0[t] = encode(finish({accumulator}, {count}{params}))")
+    return [*lines, *(["d0[t + 1] = ZERO"] if walk.imaginary else [])]
 
 
 def _count(m: int, counter: Counter) -> list[str]:

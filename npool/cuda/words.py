@@ -33,10 +33,13 @@ def _unified(typingctx: Any, a: Any, b: Any) -> Any:
     return typingctx.unify_types(types.unliteral(a), types.unliteral(b))
 
 
-def _assembly(builder: Any, text: str, kind: Any, letter: str, *values: Any) -> Any:
+_LETTERS = {ir.FloatType(): "f", ir.DoubleType(): "d", ir.IntType(16): "h", ir.IntType(32): "r"}
+
+
+def _assembly(builder: Any, text: str, kind: Any, *values: Any) -> Any:
     """One PTX instruction without side effects."""
     function = ir.FunctionType(kind, [value.type for value in values])
-    constraint = ",".join([f"={letter}", *[letter] * len(values)])
+    constraint = ",".join(["=" + _LETTERS[kind], *(_LETTERS[value.type] for value in values)])
     return builder.call(ir.InlineAsm(function, text, constraint, side_effect=False), values)
 
 
@@ -60,7 +63,7 @@ def _extreme(op: str) -> Any:
             )
             if kind == types.float32:  # FMNMX.NAN, from sm_80 on
                 text = f"{name}.NaN.f32 $0, $1, $2;"
-                return _assembly(builder, text, ir.FloatType(), "f", x, y)
+                return _assembly(builder, text, ir.FloatType(), x, y)
             best = builder.select(_compare(builder, kind, op, x, y), x, y)
             if isinstance(kind, types.Float):  # y already where y is NaN
                 best = builder.select(builder.fcmp_ordered("ord", x, x), best, x)
@@ -110,8 +113,8 @@ def absolute(typingctx: Any, a: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value = args[0]
         if isinstance(kind, types.Float):
-            name, letter = ("f32", "f") if kind == types.float32 else ("f64", "d")
-            return _assembly(builder, f"abs.{name} $0, $1;", value.type, letter, value)
+            name = "f32" if kind == types.float32 else "f64"
+            return _assembly(builder, f"abs.{name} $0, $1;", value.type, value)
         if not getattr(kind, "signed", False):
             return value
         negative = builder.icmp_signed("<", value, ir.Constant(value.type, 0))
@@ -157,8 +160,8 @@ def sqrt(typingctx: Any, a: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value = context.cast(builder, args[0], signature.args[0], kind)
-        name, letter = ("f32", "f") if kind == types.float32 else ("f64", "d")
-        return _assembly(builder, f"sqrt.rn.{name} $0, $1;", value.type, letter, value)
+        name = "f32" if kind == types.float32 else "f64"
+        return _assembly(builder, f"sqrt.rn.{name} $0, $1;", value.type, value)
 
     return kind(a), codegen
 
@@ -222,18 +225,36 @@ def _to_half(text: str) -> Any:
     return intrinsic(typed)
 
 
-decode_half = _from_half(
-    lambda builder, h: builder.call(
-        ir.InlineAsm(ir.FunctionType(ir.FloatType(), [ir.IntType(16)]), "cvt.f32.f16 $0, $1;",
-                     "=f,h", side_effect=False), [h])
-)  # fmt: skip
-decode_bfloat = _from_half(
-    lambda builder, h: builder.bitcast(
+def _half_value(builder: Any, h: Any) -> Any:
+    return _assembly(builder, "cvt.f32.f16 $0, $1;", ir.FloatType(), h)
+
+
+def _bfloat_value(builder: Any, h: Any) -> Any:
+    return builder.bitcast(
         builder.shl(builder.zext(h, _INT), ir.Constant(_INT, 16)), ir.FloatType()
     )
-)
-encode_half = _to_half("cvt.rn.f16.f32 $0, $1;")
-encode_bfloat = _to_half("cvt.rn.bf16.f32 $0, $1;")
+
+
+def _rounded(text: str, convert: Any) -> Any:
+    """To a half type and back."""
+
+    def typed(typingctx: Any, a: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = context.cast(builder, args[0], signature.args[0], types.float32)
+            return convert(builder, _assembly(builder, text, ir.IntType(16), value))
+
+        return types.float32(a), codegen
+
+    return intrinsic(typed)
+
+
+_TO_HALF, _TO_BFLOAT = "cvt.rn.f16.f32 $0, $1;", "cvt.rn.bf16.f32 $0, $1;"
+decode_half, decode_bfloat = _from_half(_half_value), _from_half(_bfloat_value)
+encode_half, encode_bfloat = _to_half(_TO_HALF), _to_half(_TO_BFLOAT)
+VOCABULARY |= {
+    scalars.round_float16: _rounded(_TO_HALF, _half_value),
+    scalars.round_bfloat16: _rounded(_TO_BFLOAT, _bfloat_value),
+}
 
 DECODERS: dict[str, Any] = {"float16": decode_half, "bfloat16": decode_bfloat}
 ENCODERS: dict[str, Any] = {"float16": encode_half, "bfloat16": encode_bfloat}
@@ -241,12 +262,12 @@ ENCODERS: dict[str, Any] = {"float16": encode_half, "bfloat16": encode_bfloat}
 
 def _native(name: str, kind: str, width: int) -> Any:
     """Max or min of half types as they are stored, one or a packed pair: one instruction."""
-    whole, letter = (types.uint16, "h") if width == 16 else (types.uint32, "r")
+    whole = types.uint16 if width == 16 else types.uint32
 
     def typed(typingctx: Any, a: Any, b: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             text = f"{name}.NaN.{kind} $0, $1, $2;"
-            return _assembly(builder, text, ir.IntType(width), letter, *args)
+            return _assembly(builder, text, ir.IntType(width), *args)
 
         return whole(whole, whole), codegen
 

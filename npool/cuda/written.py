@@ -98,6 +98,8 @@ class Results:
         for target, values in zip(self._targets(), columns, strict=True):
             if len(values) == 1:
                 out.say(f"{target}[{where}] = {values[0]}")
+                if form.imaginary:
+                    out.say(f"{target}[{where} + 1] = ZERO")
             else:
                 packed = ", ".join(values)
                 out.say(f"store{len(values)}({target}, {where}, ({packed}))")

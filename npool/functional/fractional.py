@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npool.arrays import checked_input
-from npool.dtypes import is_float
+from npool.arrays import described
 from npool.fractional import fractional_max_pool
 from npool.functional.arguments import ArgumentError, Sizes, refused, sizes_of
+from npool.functional.samples import ordered_samples
 from npool.values import is_number, is_sequence, shown
 
 __all__ = [
@@ -282,7 +282,7 @@ def check_fractional(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """kernel_size and the result's lengths with `n` entries each, once found to be torch's."""
     name = f"fractional_max_pool{n}d"
-    shape = checked_input(input).shape
+    shape = described(input).shape
     if output_size is None and output_ratio is None:
         raise ArgumentError(
             f"{name} requires specifying either an output_size or an output_ratio: got neither"
@@ -346,50 +346,3 @@ def _check_shape(name: str, n: int, shape: tuple[int, ...]) -> None:
             f"{name}(): Expected input to have non-zero size for non-batch dimensions, but got "
             f"{list(shape)}: N alone may be 0"
         )
-
-
-def ordered_samples(
-    n: int, input: NDArray[Any], samples: Any, generator: np.random.Generator | None = None
-) -> NDArray[Any]:
-    """Samples for each plane, in the order of the axes: those given, or drawn."""
-    name = f"fractional_max_pool{n}d"
-    shape, dtype = input.shape, input.dtype.newbyteorder("=")
-    planes = (shape[0] if len(shape) == n + 2 else 1, shape[-n - 1])
-    if samples is None:
-        if generator is None:
-            generator = np.random.default_rng()
-        if not isinstance(generator, np.random.Generator):
-            raise TypeError(
-                f"{name}(): generator must be a numpy.random.Generator, got "
-                f"{type(generator).__name__}"
-            )
-        drawn: NDArray[Any] = generator.random((*planes, n))
-        drawn = drawn.astype(dtype) if is_float(dtype) else drawn
-    else:
-        if not isinstance(samples, np.ndarray):
-            raise TypeError(
-                f"{name}(): _random_samples must be a numpy.ndarray, got {type(samples).__name__}"
-            )
-        faults = (
-            (samples.ndim != 3, f"to have 3 dimensions, got {samples.ndim}"),
-            (is_float(dtype) and samples.dtype.newbyteorder("=") != dtype,
-             f"to have the same dtype as input, {dtype}; got {samples.dtype}"),
-        )  # fmt: skip
-        for wrong, what in faults:
-            if wrong:
-                raise ArgumentError(f"{name}: Expect _random_samples {what}")
-        sizes = (
-            (samples.shape[0] < planes[0], f"size(0) no less then input batch size {planes[0]}"),
-            (samples.shape[1] != planes[1], f"size(1) equals to input channel size {planes[1]}"),
-            (samples.shape[2] != n, f"size(2) equals to {n}"),
-        )
-        for wrong, what in sizes:
-            if wrong:
-                raise ArgumentError(
-                    f"{name}: Expect _random_samples.{what}; got shape {samples.shape}"
-                )
-        drawn = samples[: planes[0]]
-    if len(shape) == n + 1:
-        drawn = drawn[0]
-    # torch's samples in 2-D are those of the width first.
-    return drawn[..., ::-1] if n == 2 else drawn

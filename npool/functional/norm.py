@@ -19,9 +19,8 @@ from npool.api import pool
 from npool.arrays import described
 from npool.dispatch import on_device
 from npool.faces import avg_pool, max_pool, min_pool
-from npool.functional.arguments import ArgumentError, Call, Sizes, check_call
-from npool.reducers import Reducer
-from npool.scalars import power, sqrt
+from npool.functional.arguments import ArgumentError, Call, Sizes, check_call, refused
+from npool.functional.norm_folds import norm_fold, plain_fold
 from npool.values import shown
 
 __all__ = ["lp_pool1d", "lp_pool2d", "lp_pool3d"]
@@ -210,21 +209,23 @@ def _lp(
         "lp_pool", n, input, kernel_size, stride,
         ceil_mode=ceil_mode, whole_window=n == 3 and not math.isinf(p),
     )  # fmt: skip
-    if (math.isinf(p) or dtype.kind in "iub" or dtype.itemsize == 2) and on_device(input):
-        raise TypeError(
-            f"{call.name} of {dtype} with norm_type={shown(norm_type)} has no kernel for CUDA "
-            "devices: use a float32 array and a finite norm_type, or npool.lp_pool"
-        )
+    taps = math.prod(call.kernel_size)
+    if type(input) is not np.ndarray and on_device(input):
+        # Each step's rounding is the fold's there: a device's memory is read once.
+        if dtype.kind == "b" and math.isinf(p):
+            return call.run(max_pool if p > 0 else min_pool, input)
+        with refused(call.name):
+            fold = norm_fold(dtype, p, taps)
+        return call.run(pool, input, reduce=fold)
     if math.isinf(p):
         return _extreme(input, p, call)
-    taps = math.prod(call.kernel_size)
     if dtype.kind in "iub":
         if isinstance(p, int) and dtype in (np.int64, np.bool_):
             return _int64_steps(input.astype(np.int64, copy=False), p, taps, call)
         input = input.astype(np.float32)
     elif dtype.itemsize == 2:
         return _half_steps(input, float(p), taps, call)
-    return call.run(pool, input, reduce=_fold(float(p), taps))
+    return call.run(pool, input, reduce=plain_fold(float(p), taps))
 
 
 def _check_norm(name: str, norm_type: Any, dtype: np.dtype[Any]) -> int | float:
@@ -324,49 +325,3 @@ _BFLOAT16_POWERS: dict[float, Callable[[Any], Any]] = {
     -0.5: lambda x: np.reciprocal(np.sqrt(x.astype(np.float32))).astype(x.dtype),
     -2.0: lambda x: np.reciprocal(x * x),
 }
-
-
-def _add(a: Any, b: Any) -> Any:
-    return a + b
-
-
-def _lift(x: Any, p: Any, taps: Any) -> Any:
-    return power(x, p)
-
-
-def _lift_square(x: Any, p: Any, taps: Any) -> Any:
-    return x * x
-
-
-def _lift_root(x: Any, p: Any, taps: Any) -> Any:
-    return sqrt(x)
-
-
-def _lift_inverse_root(x: Any, p: Any, taps: Any) -> Any:
-    return 1 / sqrt(x)
-
-
-def _finish(a: Any, count: Any, p: Any, taps: Any) -> Any:
-    # Adding 0 is for -0, as above.
-    return power(a / count * taps + 0, 1 / p)
-
-
-def _finish_root(a: Any, count: Any, p: Any, taps: Any) -> Any:
-    return sqrt(a / count * taps)
-
-
-_LIFTS = {2.0: _lift_square, 0.5: _lift_root, -0.5: _lift_inverse_root}
-
-
-def _fold(p: float, taps: int) -> Reducer:
-    """torch's formula as one fold: no abs, and clipped windows scaled to the full one."""
-    return Reducer(
-        "torch_lp",
-        _add,
-        0,
-        lift=_LIFTS.get(p, _lift),
-        finish=_finish_root if p == 2 else _finish,
-        accumulator="float",
-        result="float",
-        params=(p, float(taps)),
-    )

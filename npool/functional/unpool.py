@@ -8,7 +8,8 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from npool.arrays import check_indices, checked_input
+from npool.arrays import check_indices, described
+from npool.dispatch import device_engine, on_device
 from npool.functional.arguments import ArgumentError, Sizes, refused, sizes_of
 from npool.unpool import place, unpooled_shape
 from npool.values import is_sequence, shown
@@ -207,6 +208,11 @@ def _unpool(
     name = f"max_unpool{n}d"
     window = check_unpool(n, input, indices, kernel_size, stride, padding, output_size)
     with refused(name):
+        if type(input) is not np.ndarray and on_device(input):
+            away: NDArray[Any] = device_engine().unpool(
+                input, indices, *window, tuple(range(-n, 0)), None
+            )
+            return away
         picked, whole = unpooled_shape(input.shape, *window, tuple(range(-n, 0)))
         return place(input, indices, picked, whole, 0, None)
 
@@ -230,7 +236,7 @@ def check_unpool(
         As :func:`max_unpool2d`, but for positions.
     """
     name = f"max_unpool{n}d"
-    shape = checked_input(input).shape
+    shape = described(input).shape
     kernels = sizes_of(name, "kernel_size", kernel_size, n)
     strides = sizes_of(name, "stride", stride, n, default=kernels)
     pads = sizes_of(name, "padding", padding, n)
@@ -238,7 +244,8 @@ def check_unpool(
         raise ArgumentError(
             f"{name}: strides should be greater than zero, but got stride: {list(strides)}"
         )
-    _check_arrays(name, n, shape, indices)
+    away = type(input) is not np.ndarray and on_device(input) and on_device(indices)
+    _check_arrays(name, n, shape, device_engine().described(indices) if away else indices, away)
     defaults = [
         (length - 1) * s + k - 2 * p
         for length, s, k, p in zip(shape[-n:], strides, kernels, pads, strict=True)
@@ -254,8 +261,8 @@ def check_unpool(
     return kernels, strides, pads, sizes
 
 
-def _check_arrays(name: str, n: int, shape: tuple[int, ...], indices: Any) -> None:
-    if isinstance(indices, np.ndarray):
+def _check_arrays(name: str, n: int, shape: tuple[int, ...], indices: Any, away: bool) -> None:
+    if away or isinstance(indices, np.ndarray):
         if indices.dtype.kind in "biuf" and indices.dtype.newbyteorder("=") != np.int64:
             raise ArgumentError(
                 f"{name}: elements in indices should be type int64 but got: {indices.dtype}: give "
@@ -266,7 +273,8 @@ def _check_arrays(name: str, n: int, shape: tuple[int, ...], indices: Any) -> No
                 f"{name}: Expected shape of indices to be same as that of the input tensor "
                 f"({list(shape)}) but got indices tensor with shape: {list(indices.shape)}"
             )
-    check_indices(indices, shape, "x")
+    if not away:
+        check_indices(indices, shape, "x")
     if len(shape) not in (n + 1, n + 2):
         raise ArgumentError(
             f"Input to {name} should be a {n + 1}d or {n + 2}d Tensor, but got a tensor with "

@@ -228,6 +228,9 @@ def fractional_max_pool_backward(
     """
     shape = arrays.checked_shape(input_shape, "input_shape")
     picked = picked_axes(shape, axes)
+    if type(grad_output) is not np.ndarray and on_device(grad_output):
+        _check_others(tuple(grad_output.shape), shape, picked, "grad_output", "input_shape")
+        return device_engine().added(grad_output, indices, shape, picked, out)
     gradient = checked_gradient(grad_output, None)
     _check_others(gradient.shape, shape, picked, "grad_output", "input_shape")
     return _added(gradient, indices, shape, picked, None, out)
@@ -236,9 +239,8 @@ def fractional_max_pool_backward(
 def take_pooled(x: Array, indices: Array, *, axes: Sizes, out: Any = None) -> Any:
     """Elements of `x` at the positions that pooling returned.
 
-    Of maxima it gives the values again, of another array what lies where they were: the
-    gradient of :func:`npool.max_pool_backward` with respect to `grad_output`, and so the second
-    derivative of max pooling.
+    Of maxima it gives the values again, of another array what lies where they were: the gradient of
+    :func:`npool.max_pool_backward` by `grad_output`, and so the second derivative of max pooling.
 
     Parameters
     ----------
@@ -268,8 +270,7 @@ def take_pooled(x: Array, indices: Array, *, axes: Sizes, out: Any = None) -> An
 
     References
     ----------
-    .. [1] https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxUnpool2d.html, whose gradient
-       this is.
+    .. [1] https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxUnpool2d.html: its gradient
 
     Examples
     --------

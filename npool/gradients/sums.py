@@ -256,9 +256,12 @@ def lp_pool_backward(
     >>> npool.lp_pool_backward(np.ones(2), x, norms, 2, (2,))
     array([ 0.6, -0.8,  0. ,  0. ])
     """
-    x = checked_gradient(x, None, "f", "x")
-    plan = make_plan(x.shape, kernel_size, stride, padding, dilation, ceil_mode, axes)
+    away = type(x) is not np.ndarray and on_device(x)
+    x = x if away else checked_gradient(x, None, "f", "x")
+    plan = make_plan(tuple(x.shape), kernel_size, stride, padding, dilation, ceil_mode, axes)
     lp(norm_type)  # which refuses it, in words
+    if away:
+        return device_engine().normed(grad_output, x, output, float(norm_type), plan, out)
     gradient = checked_gradient(grad_output, plan.out_shape, "f")
     norms = checked_gradient(output, plan.out_shape, "f", "output")
     dtype = gradient.dtype.newbyteorder("=")

@@ -2,7 +2,8 @@
 
 `functional` and `nn` have torch's names, so that an import is all that changes;
 :func:`npool.max_pool` and its kin take tensors as they take arrays; :func:`accelerate` makes a
-model faster that knows nothing of npool. CPU tensors are pooled where they lie, without a copy.
+model faster that knows nothing of npool. Tensors are pooled where they lie, on the CPU or
+a CUDA device, without a copy.
 """
 
 from __future__ import annotations

@@ -103,7 +103,8 @@ def accelerate(*, report: bool = False) -> Acceleration:
     ``torch.nn.functional.avg_pool3d`` and all that ends in the same operators run npool's
     kernels, forward and backward, in every thread of the process and in DataLoader workers that
     it forks. Calls in which torch does something else, or is as fast, are left to it: small
-    tensors, dtypes that torch lacks, channels-last tensors with few taps. Results have the same
+    tensors, dtypes that torch lacks, channels-last tensors with few taps. So are all calls on
+    tensors of other devices: it acts on the CPU alone. Results have the same
     shape, dtype, memory format and positions; averages may differ in the last digits.
 
     Parameters

@@ -44,7 +44,7 @@ def pool(
     Parameters
     ----------
     x : torch.Tensor
-        On the CPU, or traced; any shape, strides and supported dtype.
+        On the CPU or a CUDA device, or traced; any shape, strides and supported dtype.
     kernel_size, stride, padding, dilation, ceil_mode, reduce, axes, count_include_pad,
     divisor_override, rounding, return_indices
         As for :func:`npool.pool`.
@@ -118,7 +118,7 @@ def lp_pool(
     Parameters
     ----------
     x : torch.Tensor
-        On the CPU, or traced; any shape, strides and real dtype.
+        On the CPU or a CUDA device, or traced; any shape, strides and real dtype.
     norm_type, kernel_size, stride, padding, dilation, ceil_mode, axes, out
         As for :func:`npool.lp_pool`.
 
@@ -157,7 +157,7 @@ def adaptive_pool(
     Parameters
     ----------
     x : torch.Tensor
-        On the CPU, or traced; any shape, strides and supported dtype.
+        On the CPU or a CUDA device, or traced; any shape, strides and supported dtype.
     output_size, reduce, axes, rounding, return_indices
         As for :func:`npool.adaptive_pool`.
     dtype, index_dtype, out
@@ -216,7 +216,7 @@ def max_unpool(
     Parameters
     ----------
     x, indices : torch.Tensor
-        On the CPU, or traced.
+        On the CPU or a CUDA device, or traced.
     kernel_size, stride, padding, output_size, axes
         As for :func:`npool.max_unpool`.
     out : torch.Tensor, optional
@@ -233,7 +233,8 @@ def max_unpool(
     """
     if not isinstance(indices, torch.Tensor):
         raise TypeError(f"indices must be a torch.Tensor, got {type(indices).__name__}")
-    if (is_plain(x) and is_plain(indices)) or out is not None:
+    plain = is_plain(x) and is_plain(indices) and not x.is_cuda
+    if plain or out is not None:
         return _on_arrays(
             npool.max_unpool, x, out, array_of(indices), kernel_size, stride, padding, output_size,
             axes=axes,
@@ -259,7 +260,7 @@ def fractional_max_pool(
     Parameters
     ----------
     x : torch.Tensor
-        On the CPU, or traced.
+        On the CPU or a CUDA device, or traced.
     kernel_size, output_size, output_ratio, axes, return_indices
         As for :func:`npool.fractional_max_pool`.
     samples : torch.Tensor or torch.Generator

@@ -20,12 +20,15 @@ from torch.autograd.function import _SingleLevelFunction
 
 from npool.torch.tensors import is_eager, order_of
 
-__all__ = ["CALLS", "LIBRARY", "OPERATORS", "Derivative", "Saved", "define"]
+__all__ = ["CALLS", "DEVICES", "KERNELS", "LIBRARY", "OPERATORS", "Derivative", "Saved", "define"]
 
 #: Operators live as ``torch.ops.npool.*`` while this object does.
 LIBRARY = torch.library.Library("npool", "DEF")
-#: Each operator by its name.
+#: The devices, by the dispatcher's names, on which npool has kernels.
+DEVICES = ("CPU", "CUDA")
+#: Each operator by its name, and what the dispatcher ends in on any of `DEVICES`.
 OPERATORS: dict[str, Any] = {}
+KERNELS: dict[str, Callable[..., Any]] = {}
 #: The same, each by the shortest way: past the dispatcher where nothing traces or transforms. A
 #: small tensor takes longer on its way through that than to be pooled.
 CALLS: Any = SimpleNamespace()
@@ -79,7 +82,7 @@ class Derivative:
 
 def define(
     schema: str,
-    cpu: Callable[..., Any],
+    kernel: Callable[..., Any],
     fake: Callable[..., Any],
     derivative: Derivative | None = None,
     *,
@@ -92,8 +95,8 @@ def define(
     ----------
     schema : str
         Name, arguments without defaults (tensors first), and results.
-    cpu : callable
-        The kernel for CPU tensors.
+    kernel : callable
+        Computes the results of dense tensors of one device, by npool's array functions.
     fake : callable
         Makes empty results of the right form, for symbolic shapes too.
     derivative : Derivative, optional
@@ -107,31 +110,53 @@ def define(
     name = schema.partition("(")[0]
     LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     op = getattr(torch.ops.npool, name).default
-    LIBRARY.impl(name, cpu, "CPU")
+    run = KERNELS[name] = _placed(kernel, name, tensors)
+    for device in DEVICES:
+        LIBRARY.impl(name, run, device)
     torch.library.register_fake(f"npool::{name}", fake, lib=LIBRARY)
     node = None
     if derivative is not None:
-        node = _node(op, cpu, derivative, tensors)
+        node = _node(op, run, derivative, tensors)
         LIBRARY.impl(name, _autograd_kernel(op, node, tensors), "Autograd", with_keyset=True)
     torch.library.register_vmap(f"npool::{name}", _batched(op, tensors, shaped), lib=LIBRARY)
     OPERATORS[name] = op
-    call = _call(op, cpu, node, tensors)
+    call = _call(op, run, node, tensors)
     setattr(CALLS, name, call)
     return call
 
 
-def _call(op: Any, cpu: Callable[..., Any], node: Any, count: int) -> Callable[..., Any]:
+def _placed(kernel: Callable[..., Any], name: str, count: int) -> Callable[..., Any]:
+    """A kernel with the CUDA device of its tensors current, whose memory and stream it then takes.
+
+    torch's own kernels are called so, and Python's are not.
+    """
+
+    def run(x: torch.Tensor, *rest: Any) -> Any:
+        for other in rest[: count - 1]:
+            if other.device != x.device:
+                raise ValueError(
+                    f"{name}: tensors lie on {x.device} and {other.device}: move one by its to()"
+                )
+        if not x.is_cuda:
+            return kernel(x, *rest)
+        with torch.cuda.device(x.device):
+            return kernel(x, *rest)
+
+    return run
+
+
+def _call(op: Any, kernel: Callable[..., Any], node: Any, count: int) -> Callable[..., Any]:
     def call(*args: Any) -> Any:
         if not all(map(is_eager, args[:count])):
             return op(*args)
         if torch.is_grad_enabled() and torch._C._any_requires_grad(*args[:count]):
             return op(*args) if node is None else node.apply(None, *args)
-        return cpu(*args)
+        return kernel(*args)
 
     return call
 
 
-def _node(op: Any, cpu: Callable[..., Any], rule: Derivative, count: int) -> Any:
+def _node(op: Any, kernel: Callable[..., Any], rule: Derivative, count: int) -> Any:
     """The function of torch's autograd for an operator; its first argument is a keyset, or None
     past the dispatcher.
     """
@@ -141,7 +166,7 @@ def _node(op: Any, cpu: Callable[..., Any], rule: Derivative, count: int) -> Any
     def below(keyset: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
         if rule.through is not None:
             return rule.through(keyset, args)
-        result = cpu(*args) if keyset is None else op.redispatch(keyset, *args)
+        result = kernel(*args) if keyset is None else op.redispatch(keyset, *args)
         return (result,) if single else tuple(result)
 
     def forward(ctx: Any, keyset: Any, *args: Any) -> Any:

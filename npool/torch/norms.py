@@ -63,7 +63,7 @@ def _kept(tensors: tuple[Any, ...], made: tuple[Any, ...]) -> tuple[Any, ...]:
 # --- npool's --------------------------------------------------------------------------------------
 
 
-def _lp_cpu(x: torch.Tensor, p: float, *window: Any) -> torch.Tensor:
+def _lp_kernel(x: torch.Tensor, p: float, *window: Any) -> torch.Tensor:
     return tensor_of(npool.lp_pool(array_of(x), p, **array_arguments(*window)))
 
 
@@ -85,13 +85,12 @@ def _lp_tangent(saved: Saved, tangent: torch.Tensor) -> torch.Tensor:
     return ops.sum_pool(tangent * slope(x, p, True), *window, None) * _weight(y, p)
 
 
-def _lp_backward_cpu(
+def _lp_backward_kernel(
     grad: torch.Tensor, x: torch.Tensor, y: torch.Tensor, p: float, *window: Any
 ) -> torch.Tensor:
-    values = array_of(x)
-    out = array_in(x.shape, order_of(x), values)
+    out = array_in(x, x.shape, order_of(x))
     npool.lp_pool_backward(
-        array_of(grad), values, array_of(y), p, out=out, **array_arguments(*window)
+        array_of(grad), array_of(x), array_of(y), p, out=out, **array_arguments(*window)
     )
     return tensor_of(out)
 
@@ -102,14 +101,14 @@ def _lp_backward_fake(grad: torch.Tensor, x: torch.Tensor, *rest: Any) -> torch.
 
 define(
     f"lp_pool(Tensor x, float norm_type, {WINDOWS}) -> Tensor",
-    _lp_cpu,
+    _lp_kernel,
     _lp_fake,
     Derivative(_lp_backward, _lp_tangent, _kept),
 )
 # Its own derivative is never asked for: where one could be, `_lp_backward` takes the other way.
 define(
     f"lp_pool_backward(Tensor grad, Tensor x, Tensor y, float norm_type, {WINDOWS}) -> Tensor",
-    _lp_backward_cpu,
+    _lp_backward_kernel,
     _lp_backward_fake,
     tensors=3,
 )
@@ -118,7 +117,7 @@ define(
 # --- torch's --------------------------------------------------------------------------------------
 
 
-def _as_torch_cpu(x: torch.Tensor, p: Any, *window: Any) -> torch.Tensor:
+def _as_torch_kernel(x: torch.Tensor, p: Any, *window: Any) -> torch.Tensor:
     kernel, stride, _, _, ceil_mode, axes = window
     n = len(axes)
     pool = getattr(npool.functional, f"lp_pool{n}d")
@@ -159,7 +158,7 @@ def _as_torch_tangent(saved: Saved, tangent: torch.Tensor) -> torch.Tensor:
 
 define(
     f"lp_pool_as_torch(Tensor x, Scalar norm_type, {WINDOWS}) -> Tensor",
-    _as_torch_cpu,
+    _as_torch_kernel,
     _as_torch_fake,
     Derivative(_as_torch_backward, _as_torch_tangent, _kept),
 )

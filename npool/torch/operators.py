@@ -65,17 +65,29 @@ selecting(
 )
 
 
-def _positions_cpu(indices: torch.Tensor, shape: Any, order: Any, *window: Any) -> torch.Tensor:
-    found = array_of(indices).copy(order="K")
-    put_beginnings(found, make_plan(tuple(shape), **array_arguments(*window)))
-    return tensor_of(found)
+def _positions_kernel(indices: torch.Tensor, shape: Any, order: Any, *window: Any) -> torch.Tensor:
+    plan = make_plan(tuple(shape), **array_arguments(*window))
+    if not indices.is_cuda:
+        found = array_of(indices).copy(order="K")
+        put_beginnings(found, plan)
+        return tensor_of(found)
+    made = empty_for(indices, indices.shape, indices.dtype).copy_(indices)
+    if plan.has_empty:
+        begins = indices.new_zeros(())
+        for each in plan.windows:  # as put_beginnings says, without a copy from the host
+            starts = torch.arange(each.out, dtype=indices.dtype, device=indices.device)
+            starts = starts * each.stride - each.before
+            missed = torch.div(starts, each.dilation, rounding_mode="floor").neg().clamp(min=0)
+            begins = begins[..., None] * each.size + starts + missed * each.dilation
+        made.copy_(torch.where(made < 0, begins, made))
+    return made
 
 
 # npool says -1 where a window has no element, torch where the window begins. The gradient needs
 # npool's answer, so torch's is made apart, for those who ask for positions.
 define(
     f"torch_positions(Tensor indices, {SHAPED}, {WINDOWS}) -> Tensor",
-    _positions_cpu,
+    _positions_kernel,
     lambda indices, *rest: empty_for(indices, indices.shape, indices.dtype),
     shaped=True,
 )
@@ -91,7 +103,7 @@ def _divided(*given: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _avg_cpu(x: torch.Tensor, *rest: Any) -> torch.Tensor:
+def _avg_kernel(x: torch.Tensor, *rest: Any) -> torch.Tensor:
     *given, dtype, rounding = rest
     pooled = npool.avg_pool(array_of(x), dtype=_typed(dtype), rounding=rounding, **_divided(*given))
     return tensor_of(pooled)
@@ -102,7 +114,7 @@ def _avg_fake(x: torch.Tensor, *rest: Any) -> torch.Tensor:
     return empty_for(x, pooled_shape(x.shape, *window), _type_of("avg", x, dtype))
 
 
-def _sum_cpu(x: torch.Tensor, *rest: Any) -> torch.Tensor:
+def _sum_kernel(x: torch.Tensor, *rest: Any) -> torch.Tensor:
     *window, dtype = rest
     return tensor_of(npool.sum_pool(array_of(x), dtype=_typed(dtype), **array_arguments(*window)))
 
@@ -112,7 +124,7 @@ def _sum_fake(x: torch.Tensor, *rest: Any) -> torch.Tensor:
     return empty_for(x, pooled_shape(x.shape, *window), _type_of("sum", x, dtype))
 
 
-def _bins_avg_cpu(x: torch.Tensor, *rest: Any) -> torch.Tensor:
+def _bins_avg_kernel(x: torch.Tensor, *rest: Any) -> torch.Tensor:
     *bins, dtype, rounding = rest
     pooled = npool.adaptive_avg_pool(
         array_of(x), dtype=_typed(dtype), rounding=rounding, **bins_arguments(*bins)
@@ -129,17 +141,17 @@ weighing(
     "avg_pool",
     f"{WINDOWS}, bool count_include_pad, int? divisor_override",
     "ScalarType? dtype, str rounding",
-    _avg_cpu,
+    _avg_kernel,
     _avg_fake,
     _divided,
     (None, "half_even"),
 )
-weighing("sum_pool", WINDOWS, "ScalarType? dtype", _sum_cpu, _sum_fake, array_arguments, (None,))
+weighing("sum_pool", WINDOWS, "ScalarType? dtype", _sum_kernel, _sum_fake, array_arguments, (None,))
 weighing(
     "adaptive_avg_pool",
     BINS,
     "ScalarType? dtype, str rounding",
-    _bins_avg_cpu,
+    _bins_avg_kernel,
     _bins_avg_fake,
     bins_arguments,
     (None, "half_even"),
@@ -156,7 +168,7 @@ def _no_derivative(saved: Saved, *grads: Any) -> Any:
     )
 
 
-def _reduce_cpu(x: torch.Tensor, reduce: str, *rest: Any) -> torch.Tensor:
+def _reduce_kernel(x: torch.Tensor, reduce: str, *rest: Any) -> torch.Tensor:
     *window, dtype = rest
     pooled = npool.pool(array_of(x), reduce=reduce, dtype=_typed(dtype), **array_arguments(*window))
     return tensor_of(pooled)
@@ -167,7 +179,7 @@ def _reduce_fake(x: torch.Tensor, reduce: str, *rest: Any) -> torch.Tensor:
     return empty_for(x, pooled_shape(x.shape, *window), _type_of(reduce, x, dtype))
 
 
-def _bins_reduce_cpu(x: torch.Tensor, reduce: str, *rest: Any) -> torch.Tensor:
+def _bins_reduce_kernel(x: torch.Tensor, reduce: str, *rest: Any) -> torch.Tensor:
     *bins, dtype = rest
     pooled = npool.adaptive_pool(
         array_of(x), reduce=reduce, dtype=_typed(dtype), **bins_arguments(*bins)
@@ -182,13 +194,13 @@ def _bins_reduce_fake(x: torch.Tensor, reduce: str, *rest: Any) -> torch.Tensor:
 
 define(
     f"reduce_pool(Tensor x, str reduce, {WINDOWS}, ScalarType? dtype) -> Tensor",
-    _reduce_cpu,
+    _reduce_kernel,
     _reduce_fake,
     Derivative(_no_derivative, _no_derivative),
 )
 define(
     f"adaptive_reduce_pool(Tensor x, str reduce, {BINS}, ScalarType? dtype) -> Tensor",
-    _bins_reduce_cpu,
+    _bins_reduce_kernel,
     _bins_reduce_fake,
     Derivative(_no_derivative, _no_derivative),
 )

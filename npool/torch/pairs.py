@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 import npool
-from npool.torch.library import CALLS, OPERATORS, Derivative, Saved, define
+from npool.torch.library import CALLS, KERNELS, OPERATORS, Derivative, Saved, define
 from npool.torch.tensors import (
     array_dtype,
     array_for,
@@ -65,13 +65,13 @@ def picking(family: str, schema: str, keywords: Callable[..., dict[str, Any]]) -
     """
     put = getattr(npool, f"{family}_backward")
 
-    def put_cpu(grad: torch.Tensor, indices: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def put_kernel(grad: torch.Tensor, indices: torch.Tensor, *rest: Any) -> torch.Tensor:
         into, order, *given = rest
-        out, values = array_for(grad, into, order), array_of(grad)
-        made = put(values, array_of(indices), tuple(into), out=out, **keywords(*given))
+        out, places = array_for(grad, into, order), array_of(indices)
+        made = put(array_of(grad), places, tuple(into), out=out, **keywords(*given))
         return tensor_of(made)
 
-    def pick_cpu(x: torch.Tensor, indices: torch.Tensor, *given: Any) -> torch.Tensor:
+    def pick_kernel(x: torch.Tensor, indices: torch.Tensor, *given: Any) -> torch.Tensor:
         axes = keywords(*given)["axes"]
         return tensor_of(npool.max_unpool_backward(array_of(x), array_of(indices), axes=axes))
 
@@ -80,7 +80,7 @@ def picking(family: str, schema: str, keywords: Callable[..., dict[str, Any]]) -
 
     puts = define(
         f"{family}_backward(Tensor grad, Tensor indices, {SHAPED}, {schema}) -> Tensor",
-        put_cpu,
+        put_kernel,
         lambda grad, *rest: _empty_gradient(grad, *rest, tensors=2),
         Derivative(
             lambda saved, grad: (picks(grad, saved.tensors[0], *saved.args[2:]), None),
@@ -92,7 +92,7 @@ def picking(family: str, schema: str, keywords: Callable[..., dict[str, Any]]) -
     )
     picks = define(
         f"{family}_pick(Tensor x, Tensor indices, {schema}) -> Tensor",
-        pick_cpu,
+        pick_kernel,
         lambda x, indices, *given: empty_for(x, indices.shape, x.dtype),
         Derivative(
             lambda saved, grad: (
@@ -141,10 +141,10 @@ def selecting(
     given_tensors = "".join(f", Tensor t{i}" for i in range(1, tensors))
     nothing = (None,) * (tensors - 1)
 
-    def values_cpu(x: torch.Tensor, *given: Any) -> torch.Tensor:
+    def values_kernel(x: torch.Tensor, *given: Any) -> torch.Tensor:
         return tensor_of(pool(array_of(x), **keywords(*given)))
 
-    def both_cpu(x: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def both_kernel(x: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
         *given, index = rest
         values, indices = pool(
             array_of(x), return_indices=True, index_dtype=array_dtype(index), **keywords(*given)
@@ -161,7 +161,7 @@ def selecting(
 
     def through(keyset: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
         given = (*args, index_type(args[0], args[-1]))
-        return both_cpu(*given) if keyset is None else tuple(operator.redispatch(keyset, *given))
+        return kernel(*given) if keyset is None else tuple(operator.redispatch(keyset, *given))
 
     def backward(saved: Saved, grad: torch.Tensor) -> tuple[Any, ...]:
         given = saved.args[:count][of_pair]
@@ -177,15 +177,15 @@ def selecting(
     define(
         f"{name}_with_indices(Tensor x{given_tensors}, {schema}, ScalarType index_dtype)"
         " -> (Tensor, Tensor)",
-        both_cpu,
+        both_kernel,
         both_fake,
         Derivative(backward, tangent, indices_of),
         tensors=tensors,
     )
-    operator = OPERATORS[f"{name}_with_indices"]
+    operator, kernel = OPERATORS[f"{name}_with_indices"], KERNELS[f"{name}_with_indices"]
     define(
         f"{name}(Tensor x{given_tensors}, {schema}) -> Tensor",
-        values_cpu,
+        values_kernel,
         values_fake,
         Derivative(backward, tangent, indices_of, through),
         tensors=tensors,
@@ -219,7 +219,7 @@ def weighing(
     spread = getattr(npool, f"{name}_backward")
     count = schema.count(",") + 1
 
-    def spread_cpu(grad: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def spread_kernel(grad: torch.Tensor, *rest: Any) -> torch.Tensor:
         into, order, *given = rest
         out, values = array_for(grad, into, order), array_of(grad)
         return tensor_of(spread(values, tuple(into), out=out, **keywords(*given)))
@@ -235,7 +235,7 @@ def weighing(
     )
     spreads = define(
         f"{name}_backward(Tensor grad, {SHAPED}, {schema}) -> Tensor",
-        spread_cpu,
+        spread_kernel,
         lambda grad, *rest: _empty_gradient(grad, *rest, tensors=1),
         Derivative(
             lambda saved, grad: (pools(grad, *saved.args[2:], *plain),),

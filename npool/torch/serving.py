@@ -187,7 +187,8 @@ def _max(n: int) -> Answer:
         x: torch.Tensor, kernel_size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1,
         ceil_mode: bool = False,
     ) -> Any:  # fmt: skip
-        if not is_plain(x):
+        # This one stands above torch's kernels, and so in the way of every device's.
+        if x.is_cuda or not is_plain(x):
             raise Left(TRACED)
         _fit(x, n, _ALL, "max", _overlap(kernel_size, stride, n))
         return _answered(pool, x, kernel_size, stride, padding, dilation, ceil_mode)
@@ -217,7 +218,7 @@ def _gradient(
     if grad.dtype != x.dtype:
         raise Left("refused")
     values = array_of(grad)
-    out = array_in(x.shape, order_of(x), values)
+    out = array_in(x, x.shape, order_of(x))
     try:
         with _threads():
             pool(values, *args, out=out, **named)

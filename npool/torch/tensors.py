@@ -1,4 +1,8 @@
-"""CPU tensors and arrays over the same memory, and the names that both have for element types."""
+"""Tensors and arrays over the same memory, and the names that both have for element types.
+
+A CPU tensor's array is NumPy's. That of a CUDA tensor is what `npool.cuda` knows of it: npool's
+array functions take either, and answer in kind.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.autograd import forward_ad
 
+from npool.dispatch import device_engine
 from npool.layout import empty_like_order, memory_order
 
 __all__ = [
@@ -86,13 +91,16 @@ def tensor_dtype(dtype: Any) -> torch.dtype:
 
 
 def array_of(x: torch.Tensor) -> Array:
-    """The elements of a dense CPU tensor as an array, without a copy.
+    """The elements of a dense tensor as an array, without a copy.
 
     Raises
     ------
     TypeError
         For a dtype that npool does not pool.
     """
+    if x.is_cuda:
+        there: Array = device_engine().described(x.detach())
+        return there
     if x.dtype is torch.bfloat16:
         # NumPy has no bfloat16 of its own: the bits travel as int16.
         bits: Array = x.detach().view(torch.int16).numpy()
@@ -103,8 +111,10 @@ def array_of(x: torch.Tensor) -> Array:
     return array
 
 
-def tensor_of(array: Array) -> torch.Tensor:
-    """The elements of an array as a tensor, without a copy."""
+def tensor_of(array: Any) -> torch.Tensor:
+    """The elements of an array, or of what came back from a device, as a tensor without a copy."""
+    if isinstance(array, torch.Tensor):
+        return array
     if array.dtype.kind == "V":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)
@@ -125,7 +135,7 @@ def is_eager(x: torch.Tensor) -> bool:
         not torch.compiler.is_compiling()
         and type(x) in _ORDINARY
         # Quantized ones are refused as arrays, in words.
-        and (torch._C._dispatch_keys(x).raw_repr() in _PLAIN_KEYS or x.is_quantized)
+        and (_dispatch_keys(x).raw_repr() in _PLAIN_KEYS or x.is_quantized)
         and forward_ad._current_level < 0
         and not torch._C._len_torch_dispatch_stack()
         and torch._C._functorch.peek_interpreter_stack() is None
@@ -133,19 +143,25 @@ def is_eager(x: torch.Tensor) -> bool:
     )
 
 
+_dispatch_keys = torch._C._dispatch_keys
 _ORDINARY = (torch.Tensor, torch.nn.Parameter)
 
 
 def _plain_keys() -> tuple[int, ...]:
-    """What the dispatcher knows of a dense CPU tensor: no more than that it is one.
+    """What the dispatcher knows of a dense CPU or CUDA tensor: no more than that it is one.
 
     Conjugate views, batches of `torch.vmap` and of gradients, sparse tensors and those of other
-    devices are told by keys of their own.
+    devices are told by keys of their own. Put together, since there may be no CUDA to ask.
     """
-    kinds = [torch.empty(0)]
-    with torch.inference_mode():
-        kinds.append(torch.empty(0))
-    return tuple(torch._C._dispatch_keys(x).raw_repr() for x in kinds)
+    found = []
+    for device in ("CPU", "CUDA"):
+        inference = (device, f"Autocast{device}")
+        for names in (inference, (*inference, f"Autograd{device}", "ADInplaceOrView")):
+            keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, names[0]))
+            for name in names[1:]:
+                keys |= torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, name))
+            found.append(keys.raw_repr())
+    return tuple(found)
 
 
 _PLAIN_KEYS = _plain_keys()
@@ -181,16 +197,18 @@ def empty_for(x: torch.Tensor, shape: Any, dtype: torch.dtype) -> torch.Tensor:
     return empty_in(x, shape, order_of(x), dtype)
 
 
-def array_in(shape: Any, order: Any, like: Array) -> Array:
-    """An uninitialised array, in npool's own memory, to compute a gradient into."""
-    return empty_like_order(tuple(shape), tuple(order), like.dtype)
+def array_in(x: torch.Tensor, shape: Any, order: Any) -> Any:
+    """Uninitialised, of the type of `x`, to compute a gradient into: in npool's own memory, or on
+    the device of `x` in torch's.
+    """
+    if x.is_cuda:
+        return empty_in(x, tuple(shape), order, x.dtype)
+    return empty_like_order(tuple(shape), tuple(order), array_dtype(x.dtype))
 
 
-def array_for(grad: torch.Tensor, shape: Any, order: Any) -> Array | None:
+def array_for(grad: torch.Tensor, shape: Any, order: Any) -> Any:
     """Where to put a gradient whose axes lie in memory in `order`; None where npool puts it so."""
-    if order_of(grad) == tuple(order):
-        return None
-    return array_in(shape, order, array_of(grad))
+    return None if order_of(grad) == tuple(order) else array_in(grad, shape, order)
 
 
 def stand_in(x: torch.Tensor) -> Array:

@@ -17,7 +17,7 @@ __all__: list[str] = []
 ops = CALLS
 
 
-def _unpool_cpu(
+def _unpool_kernel(
     x: torch.Tensor, indices: torch.Tensor, kernel_size: Any, stride: Any, padding: Any,
     output_size: Any, axes: Any,
 ) -> torch.Tensor:  # fmt: skip
@@ -34,7 +34,7 @@ def _unpool_fake(x: torch.Tensor, indices: torch.Tensor, *given: Any) -> torch.T
     return empty_for(x, bins_shape(x.shape, output_size, axes), x.dtype)
 
 
-def _take_cpu(
+def _take_kernel(
     grad: torch.Tensor, indices: torch.Tensor, shape: Any, order: Any, axes: Any
 ) -> torch.Tensor:
     out, places = array_for(grad, shape, order), array_of(indices)
@@ -73,7 +73,7 @@ def _second(tensors: tuple[Any, ...], made: tuple[Any, ...]) -> tuple[Any, ...]:
 define(
     "max_unpool(Tensor x, Tensor indices, SymInt[] kernel_size, SymInt[] stride, "
     "SymInt[] padding, SymInt[] output_size, SymInt[] axes) -> Tensor",
-    _unpool_cpu,
+    _unpool_kernel,
     _unpool_fake,
     Derivative(
         lambda saved, grad: (
@@ -89,7 +89,7 @@ define(
 )
 define(
     f"max_unpool_backward(Tensor grad, Tensor indices, {SHAPED}, SymInt[] axes) -> Tensor",
-    _take_cpu,
+    _take_kernel,
     lambda grad, indices, shape, order, axes: empty_in(grad, shape, order, grad.dtype),
     Derivative(
         _add_back,

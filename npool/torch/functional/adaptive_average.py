@@ -8,9 +8,8 @@ import torch
 
 import npool
 from npool.torch.arguments import adaptive
-from npool.torch.functional.forms import as_torch_lays, as_torch_reads, cast, on_arrays
+from npool.torch.functional.forms import as_torch_lays, as_torch_reads, by_arrays, cast, on_arrays
 from npool.torch.library import CALLS
-from npool.torch.tensors import is_plain
 
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"]
 
@@ -24,7 +23,7 @@ def adaptive_avg_pool1d(input: torch.Tensor, output_size: Any) -> torch.Tensor:
     ----------
     input : torch.Tensor
         Shape (N, C, L) or (C, L), of which N alone may be 0.
-        Any supported dtype, on the CPU.
+        Any supported dtype, on the CPU or a CUDA device.
     output_size : int or tuple of one int
         Lengths of the result, in elements.
 
@@ -61,7 +60,7 @@ def adaptive_avg_pool2d(input: torch.Tensor, output_size: Any) -> torch.Tensor:
     ----------
     input : torch.Tensor
         Shape (N, C, H, W) or (C, H, W), of which N alone may be 0.
-        Any supported dtype, on the CPU.
+        Any supported dtype, on the CPU or a CUDA device.
     output_size : int or tuple of two ints or None
         Lengths of the result, in elements; None keeps an axis as long as it is.
 
@@ -98,7 +97,7 @@ def adaptive_avg_pool3d(input: torch.Tensor, output_size: Any) -> torch.Tensor:
     ----------
     input : torch.Tensor
         Shape (N, C, D, H, W) or (C, D, H, W), of which N alone may be 0.
-        Any supported dtype, on the CPU.
+        Any supported dtype, on the CPU or a CUDA device.
     output_size : int or tuple of three ints or None
         Lengths of the result, in elements; None keeps an axis as long as it is.
 
@@ -132,7 +131,7 @@ def _avg(n: int, input: torch.Tensor, output_size: Any) -> torch.Tensor:
     name = f"adaptive_avg_pool{n}d"
     if n == 3:
         input = cast(input)
-    if is_plain(input):
+    if by_arrays(input):
         made: torch.Tensor = on_arrays(getattr(npool.functional, name), input, output_size)
         return made
     input = as_torch_reads(input)

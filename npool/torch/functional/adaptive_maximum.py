@@ -8,9 +8,8 @@ import torch
 
 import npool
 from npool.torch.arguments import adaptive
-from npool.torch.functional.forms import as_torch_lays, as_torch_reads, cast, on_arrays
+from npool.torch.functional.forms import as_torch_lays, as_torch_reads, by_arrays, cast, on_arrays
 from npool.torch.library import CALLS
-from npool.torch.tensors import is_plain
 
 __all__ = [
     "adaptive_max_pool1d",
@@ -31,7 +30,7 @@ def adaptive_max_pool1d(input: torch.Tensor, output_size: Any, return_indices: b
     ----------
     input : torch.Tensor
         Shape (N, C, L) or (C, L), of which N alone may be 0.
-        Any real dtype or bool, on the CPU.
+        Any real dtype or bool, on the CPU or a CUDA device.
     output_size : int or tuple of one int
         Lengths of the result, in elements.
     return_indices : bool
@@ -69,7 +68,7 @@ def adaptive_max_pool2d(input: torch.Tensor, output_size: Any, return_indices: b
     ----------
     input : torch.Tensor
         Shape (N, C, H, W) or (C, H, W), of which N alone may be 0.
-        Any real dtype or bool, on the CPU.
+        Any real dtype or bool, on the CPU or a CUDA device.
     output_size : int or tuple of two ints or None
         Lengths of the result, in elements; None keeps an axis as long as it is.
     return_indices : bool
@@ -107,7 +106,7 @@ def adaptive_max_pool3d(input: torch.Tensor, output_size: Any, return_indices: b
     ----------
     input : torch.Tensor
         Shape (N, C, D, H, W) or (C, D, H, W), of which N alone may be 0.
-        Any real dtype or bool, on the CPU.
+        Any real dtype or bool, on the CPU or a CUDA device.
     output_size : int or tuple of three ints or None
         Lengths of the result, in elements; None keeps an axis as long as it is.
     return_indices : bool
@@ -147,7 +146,7 @@ def adaptive_max_pool1d_with_indices(
     ----------
     input : torch.Tensor
         Shape (N, C, L) or (C, L), of which N alone may be 0.
-        Any real dtype or bool, on the CPU.
+        Any real dtype or bool, on the CPU or a CUDA device.
     output_size : int or tuple of one int
         Lengths of the result, in elements.
     return_indices : bool
@@ -188,7 +187,7 @@ def adaptive_max_pool2d_with_indices(
     ----------
     input : torch.Tensor
         Shape (N, C, H, W) or (C, H, W), of which N alone may be 0.
-        Any real dtype or bool, on the CPU.
+        Any real dtype or bool, on the CPU or a CUDA device.
     output_size : int or tuple of two ints or None
         Lengths of the result, in elements; None keeps an axis as long as it is.
     return_indices : bool
@@ -229,7 +228,7 @@ def adaptive_max_pool3d_with_indices(
     ----------
     input : torch.Tensor
         Shape (N, C, D, H, W) or (C, D, H, W), of which N alone may be 0.
-        Any real dtype or bool, on the CPU.
+        Any real dtype or bool, on the CPU or a CUDA device.
     output_size : int or tuple of three ints or None
         Lengths of the result, in elements; None keeps an axis as long as it is.
     return_indices : bool
@@ -265,7 +264,7 @@ def _max(n: int, input: torch.Tensor, output_size: Any, return_indices: bool) ->
     name = f"adaptive_max_pool{n}d"
     if n == 3:
         input = cast(input)
-    if is_plain(input):
+    if by_arrays(input):
         return on_arrays(getattr(npool.functional, name), input, output_size, return_indices)
     input = as_torch_reads(input)
     bins = adaptive(name, n, input, output_size, n + 1)

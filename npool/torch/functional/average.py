@@ -9,9 +9,8 @@ import torch
 import npool
 from npool.functional.arguments import Sizes
 from npool.torch.arguments import spatial
-from npool.torch.functional.forms import as_torch_lays, as_torch_reads, cast, on_arrays
+from npool.torch.functional.forms import as_torch_lays, as_torch_reads, by_arrays, cast, on_arrays
 from npool.torch.library import CALLS
-from npool.torch.tensors import is_plain
 
 __all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d"]
 
@@ -30,7 +29,7 @@ def avg_pool1d(
     ----------
     input : torch.Tensor
         Shape (N, C, L) or (C, L), of which N alone may be 0.
-        Any supported dtype, on the CPU.
+        Any supported dtype, on the CPU or a CUDA device.
     kernel_size, stride, padding : int or tuple of one int
         In elements. The stride is the window's own length where it is None; the padding is 0
         and at most half of the window.
@@ -80,7 +79,7 @@ def avg_pool2d(
     ----------
     input : torch.Tensor
         Shape (N, C, H, W) or (C, H, W), of which N alone may be 0.
-        Any supported dtype, on the CPU.
+        Any supported dtype, on the CPU or a CUDA device.
     kernel_size, stride, padding : int or tuple of one or two ints
         In elements. The stride is the window's own length where it is None; the padding is 0
         and at most half of the window.
@@ -134,7 +133,7 @@ def avg_pool3d(
     ----------
     input : torch.Tensor
         Shape (N, C, D, H, W) or (C, D, H, W), of which N alone may be 0.
-        Any supported dtype, on the CPU. Each of D, H, W must
+        Any supported dtype, on the CPU or a CUDA device. Each of D, H, W must
         hold a whole window (torch's rule in 3-D alone).
     kernel_size, stride, padding : int or tuple of one or three ints
         In elements. The stride is the window's own length where it is None; the padding is 0
@@ -180,7 +179,7 @@ def _avg(
 ) -> torch.Tensor:  # fmt: skip
     if n == 3:
         input = cast(input)
-    if is_plain(input):
+    if by_arrays(input):
         pool = getattr(npool.functional, f"avg_pool{n}d")
         rest = () if n == 1 else (divisor,)
         made: torch.Tensor = on_arrays(

@@ -8,28 +8,38 @@ from typing import Any
 import torch
 from torch._prims_common import suggest_memory_format
 
-from npool.torch.tensors import array_of, is_eager, order_of, tensor_of
+from npool.torch.tensors import array_of, is_eager, is_plain, order_of, tensor_of
 
-__all__ = ["as_torch_lays", "as_torch_reads", "cast", "on_arrays"]
+__all__ = ["as_torch_lays", "as_torch_reads", "by_arrays", "cast", "on_arrays"]
+
+
+def by_arrays(input: torch.Tensor) -> bool:
+    """Whether a call goes to npool's array function under torch's name, past all operators.
+
+    Those on a CUDA device do not: arrays there lack some of what tensors have by the operators.
+    """
+    return not input.is_cuda and is_plain(input)
 
 
 def cast(input: torch.Tensor) -> torch.Tensor:
     """`input` in float32 where autocast has torch's function compute in it.
 
-    These are its 3-D, unpooling and fractional ones; the others keep the type of their input.
+    These are its 3-D, unpooling and fractional ones on the CPU; the others, and all on a CUDA
+    device, keep the type of their input.
     """
-    if input.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled("cpu"):
+    halves = (torch.float16, torch.bfloat16)
+    if input.dtype in halves and not input.is_cuda and torch.is_autocast_enabled("cpu"):
         return input.float()
     return input
 
 
 def as_torch_reads(input: torch.Tensor) -> torch.Tensor:
-    """`input`, or a contiguous copy where it lies transposed, as torch makes one.
+    """`input`, or a contiguous copy where it is differentiated and lies transposed, as torch does.
 
     Its gradient is then contiguous, as torch's is, and the gradient of the result, which is laid
     out anew, does not meet positions in another order.
     """
-    if input.is_contiguous() or not is_eager(input):
+    if input.is_contiguous() or is_plain(input) or not is_eager(input):
         return input
     if order_of(input) == tuple(range(input.ndim)):
         return input  # a slice, read where it lies

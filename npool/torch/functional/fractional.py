@@ -10,7 +10,7 @@ import npool
 from npool.functional.arguments import Sizes
 from npool.functional.fractional import check_fractional, ordered_samples
 from npool.torch.arguments import drawn, symbolic
-from npool.torch.functional.forms import as_torch_lays, cast, on_arrays
+from npool.torch.functional.forms import as_torch_lays, by_arrays, cast, on_arrays
 from npool.torch.library import CALLS
 from npool.torch.tensors import array_of, is_plain, stand_in
 
@@ -38,7 +38,7 @@ def fractional_max_pool2d(
     ----------
     input : torch.Tensor
         Shape (N, C, H, W) or (C, H, W), of which N alone may be 0.
-        Any real dtype or bool, on the CPU.
+        Any real dtype or bool, on the CPU or a CUDA device.
     kernel_size : int or tuple of two ints
         Size of the window.
     output_size : int or tuple of two ints, optional
@@ -93,7 +93,7 @@ def fractional_max_pool2d_with_indices(
     ----------
     input : torch.Tensor
         Shape (N, C, H, W) or (C, H, W), of which N alone may be 0.
-        Any real dtype or bool, on the CPU.
+        Any real dtype or bool, on the CPU or a CUDA device.
     kernel_size : int or tuple of two ints
         Size of the window.
     output_size : int or tuple of two ints, optional
@@ -149,7 +149,7 @@ def fractional_max_pool3d(
     ----------
     input : torch.Tensor
         Shape (N, C, D, H, W) or (C, D, H, W), of which N alone may be 0.
-        Any real dtype or bool, on the CPU.
+        Any real dtype or bool, on the CPU or a CUDA device.
     kernel_size : int or tuple of three ints
         Size of the window.
     output_size : int or tuple of three ints, optional
@@ -204,7 +204,7 @@ def fractional_max_pool3d_with_indices(
     ----------
     input : torch.Tensor
         Shape (N, C, D, H, W) or (C, D, H, W), of which N alone may be 0.
-        Any real dtype or bool, on the CPU.
+        Any real dtype or bool, on the CPU or a CUDA device.
     kernel_size : int or tuple of three ints
         Size of the window.
     output_size : int or tuple of three ints, optional
@@ -260,7 +260,7 @@ def _fractional(
         planes = (1 if input.ndim == n + 1 else input.shape[0], input.shape[-n - 1])
         dtype = input.dtype if input.dtype.is_floating_point else torch.float64
         samples = torch.rand(*planes, n, dtype=dtype, device=input.device)
-    if is_plain(input) and is_plain(samples):
+    if by_arrays(input) and is_plain(samples):
         pool = getattr(npool.functional, f"fractional_max_pool{n}d")
         return on_arrays(
             pool, input, kernel_size, output_size, None, return_indices, array_of(samples)

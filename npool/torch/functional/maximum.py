@@ -47,7 +47,7 @@ def max_pool1d(
     ----------
     input : torch.Tensor
         Shape (N, C, L) or (C, L), of which N alone may be 0.
-        Any real dtype or bool, on the CPU.
+        Any real dtype or bool, on the CPU or a CUDA device.
     kernel_size, stride, padding, dilation : int or tuple of one int
         In elements. The stride is the window's own length where it is None; the padding never
         wins and is at most half of the window.
@@ -96,7 +96,7 @@ def max_pool2d(
     ----------
     input : torch.Tensor
         Shape (N, C, H, W) or (C, H, W), of which N alone may be 0.
-        Any real dtype or bool, on the CPU.
+        Any real dtype or bool, on the CPU or a CUDA device.
     kernel_size, stride, padding, dilation : int or tuple of one or two ints
         In elements. The stride is the window's own length where it is None; the padding never
         wins and is at most half of the window.
@@ -145,7 +145,7 @@ def max_pool3d(
     ----------
     input : torch.Tensor
         Shape (N, C, D, H, W) or (C, D, H, W), of which N alone may be 0.
-        Any real dtype or bool, on the CPU.
+        Any real dtype or bool, on the CPU or a CUDA device.
     kernel_size, stride, padding, dilation : int or tuple of one or three ints
         In elements. The stride is the window's own length where it is None; the padding never
         wins and is at most half of the window.
@@ -320,7 +320,7 @@ def _max(
 ) -> Any:  # fmt: skip
     if n == 3:
         input = cast(input)
-    eager = is_eager(input)
+    eager = is_eager(input) and not input.is_cuda
     if eager and input.requires_grad and torch.is_grad_enabled():
         if not return_indices and n > 1 and _is_small(input, kernel_size, stride, dilation):
             own = torch.max_pool2d if n == 2 else torch.max_pool3d

@@ -10,9 +10,8 @@ import torch
 import npool
 from npool.functional.arguments import Sizes
 from npool.torch.arguments import spatial
-from npool.torch.functional.forms import as_torch_lays, as_torch_reads, cast, on_arrays
+from npool.torch.functional.forms import as_torch_lays, as_torch_reads, by_arrays, cast, on_arrays
 from npool.torch.library import CALLS
-from npool.torch.tensors import is_plain
 
 __all__ = ["lp_pool1d", "lp_pool2d", "lp_pool3d"]
 
@@ -32,7 +31,7 @@ def lp_pool1d(
     ----------
     input : torch.Tensor
         Shape (N, C, L) or (C, L), of which N alone may be 0.
-        Any real dtype or bool, on the CPU.
+        Any real dtype or bool, on the CPU or a CUDA device.
     norm_type : int or float
         p, any number but 0. Infinity gives the largest ``|x|``, minus infinity the smallest.
     kernel_size, stride : int or tuple of one int
@@ -79,7 +78,7 @@ def lp_pool2d(
     ----------
     input : torch.Tensor
         Shape (N, C, H, W) or (C, H, W), of which N alone may be 0.
-        Any real dtype or bool, on the CPU.
+        Any real dtype or bool, on the CPU or a CUDA device.
     norm_type : int or float
         p, any number but 0. Infinity gives the largest ``|x|``, minus infinity the smallest.
     kernel_size, stride : int or tuple of one or two ints
@@ -126,7 +125,7 @@ def lp_pool3d(
     ----------
     input : torch.Tensor
         Shape (N, C, D, H, W) or (C, D, H, W), of which N alone may be 0.
-        Any real dtype or bool, on the CPU. Each of D, H, W must
+        Any real dtype or bool, on the CPU or a CUDA device. Each of D, H, W must
         hold a whole window (torch's rule in 3-D alone).
     norm_type : int or float
         p, any number but 0. Infinity gives the largest ``|x|``, minus infinity the smallest.
@@ -166,7 +165,7 @@ def _lp(
 ) -> torch.Tensor:
     if n == 3:
         input = cast(input)
-    if is_plain(input):
+    if by_arrays(input):
         pool = getattr(npool.functional, f"lp_pool{n}d")
         made: torch.Tensor = on_arrays(pool, input, norm_type, kernel_size, stride, ceil_mode)
         return made

@@ -11,7 +11,7 @@ import npool
 from npool.functional.arguments import ArgumentError, Sizes
 from npool.functional.unpool import check_unpool
 from npool.torch.arguments import symbolic, unpooled
-from npool.torch.functional.forms import as_torch_lays, cast
+from npool.torch.functional.forms import as_torch_lays, by_arrays, cast
 from npool.torch.library import CALLS
 from npool.torch.tensors import array_of, is_plain, stand_in, tensor_of
 
@@ -32,7 +32,7 @@ def max_unpool1d(
     ----------
     input : torch.Tensor
         Shape (N, C, L) or (C, L), of which N alone may be 0.
-        Any supported dtype, on the CPU.
+        Any supported dtype, on the CPU or a CUDA device.
     indices : torch.Tensor
         int64, of the shape of `input`: positions in a plane of the result. Of equal ones the
         last counts.
@@ -82,7 +82,7 @@ def max_unpool2d(
     ----------
     input : torch.Tensor
         Shape (N, C, H, W) or (C, H, W), of which N alone may be 0.
-        Any supported dtype, on the CPU.
+        Any supported dtype, on the CPU or a CUDA device.
     indices : torch.Tensor
         int64, of the shape of `input`: positions in a plane of the result. Of equal ones the
         last counts.
@@ -133,7 +133,7 @@ def max_unpool3d(
     ----------
     input : torch.Tensor
         Shape (N, C, D, H, W) or (C, D, H, W), of which N alone may be 0.
-        Any supported dtype, on the CPU.
+        Any supported dtype, on the CPU or a CUDA device.
     indices : torch.Tensor
         int64, of the shape of `input`: positions in a plane of the result. Of equal ones the
         last counts.
@@ -173,7 +173,7 @@ def _unpool(
     padding: Any, output_size: Any,
 ) -> torch.Tensor:  # fmt: skip
     input = cast(input)
-    if is_plain(input) and is_plain(indices):
+    if by_arrays(input) and is_plain(indices):
         pool = getattr(npool.functional, f"max_unpool{n}d")
         made = pool(
             array_of(input), array_of(indices), kernel_size, stride, padding,
@@ -189,7 +189,7 @@ def _unpool(
             n, stand_in(input), stand_in(indices), kernel_size, stride, padding,
             None if output_size is None else tuple(output_size),
         )  # fmt: skip
-        if is_plain(indices) and indices.numel() and int(indices.min()) < 0:
+        if by_arrays(indices) and indices.numel() and int(indices.min()) < 0:
             raise ArgumentError(
                 f"max_unpool{n}d: Found an invalid max index: {int(indices.min())}: positions "
                 "are 0 or more; npool.max_unpool leaves -1 out"

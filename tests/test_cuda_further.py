@@ -237,7 +237,9 @@ def test_norms_by_torchs_steps(dtype, rng):
             continue
         # Of half types every step is rounded: at most its last bit may differ, by the power's.
         rtol = {"float16": 2**-10, "bfloat16": 2**-7}.get(dtype, 4e-6)
-        np.testing.assert_allclose(got.astype(float), wanted.astype(float), rtol=rtol)
+        # Nothing is absolute here, so sums may cancel: float32's last bits of the largest.
+        atol = 1e-5 if dtype == "float32" else 0
+        np.testing.assert_allclose(got.astype(float), wanted.astype(float), rtol=rtol, atol=atol)
         if dtype[-2:] == "16":
             same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
             assert same.mean() > 0.98, f"steps are rounded elsewhere for p={p}"

@@ -24,6 +24,10 @@ __all__ = ["MOST", "Form", "fold_taps", "form_of", "hand_taps"]
 
 #: Taps that have numbers; one of a byte's values is left for none.
 MOST = 255
+#: Windows that see an element up to which it pays to ask each, and of rows.
+MOST_ASKED, MOST_ASKED_ROWS = 30, 16
+#: The longest axis of which every element and window has a line in a table.
+LISTED = 1 << 15
 #: The longest steps of windows along a row that vectors are made of.
 STEPS = 4
 #: Results of a row that are a unit of work, about, and of a task.
@@ -36,6 +40,8 @@ NEXT, BEYOND = 1 << 16, 512
 #: Results of a row from which on vectors are made of columns; and bytes, about, of the planes that
 #: are turned into channels otherwise.
 LONG, ROOM = 100, 600 << 10
+#: Elements for each result, and of a plane, past which gradients are put at positions instead.
+FEW, LARGE = 16, 1 << 10
 #: Channels that lie together, at least, for vectors of them.
 CHANNELS = 16
 
@@ -85,19 +91,29 @@ def form_of(plan: Plan, order: tuple[int, ...], dtype: np.dtype[Any]) -> Form | 
     if 0 in plan.shape or prod(window.kernel for window in plan.windows) > MOST:
         return None
     inner = prod(n for _, n in lengths[at[-1] + 1 :])
-    last = plan.windows[-1]
+    outer = prod(n for _, n in lengths[: at[0]])
+    windows = (_TRIVIAL,) * (3 - len(at)) + plan.windows
+    size, out = (prod(getattr(w, name) for w in windows) for name in ("size", "out"))
+    last, planes, most = windows[2], 0, MOST_ASKED
     if 1 < inner < CHANNELS:
         return None
-    first, second, third = (_TRIVIAL,) * (3 - len(at)) + plan.windows
-    outer = prod(n for _, n in lengths[: at[0]])
-    planes = 0
     if inner == 1:
-        each = sum(prod(getattr(w, name) for w in plan.windows) for name in ("size", "out"))
-        if outer >= LANES and last.out < LONG:
-            planes = next((n for n in (64, 32, 16) if n * each * 4 <= ROOM), 0)
-        row = type(last) is Window and last.stride <= STEPS and last.out > 1 and len(at) < 3
-        if not planes and not row:
+        regular = type(last) is Window
+        # Of large planes with few results, gradients are soon put at positions.
+        if regular and size > FEW * out and size > LARGE:
             return None
+        if outer >= LANES and last.out < LONG:
+            planes = next((n for n in (64, 32, 16) if n * (size + out) * 4 <= ROOM), 0)
+        if not planes:
+            if not regular or last.stride > STEPS or last.out == 1 or len(at) == 3:
+                return None
+            most = MOST_ASKED_ROWS
+    listed = windows[:2] if inner == 1 and not planes else windows
+    if max(w.size + w.out for w in listed) > LISTED or last.size >= 1 << 30:
+        return None
+    if prod(w.kernel * w.out / w.size for w in windows) > most:
+        return None
+    first, second, third = windows
     return Form(outer, (first, second, third), inner, planes)
 
 
@@ -208,6 +224,10 @@ def _shared(form: Form, item: int) -> dict[str, int]:
     }  # fmt: skip
 
 
+def _next(size: int, otherwise: int) -> int:
+    return size if size <= NEXT else otherwise
+
+
 def _tables(
     form: Form, values: dict[str, int], keep: tuple[NDArray[Any], ...], rows: int, width: int,
     taps_each: float, step: int, whole: bool,
@@ -221,9 +241,9 @@ def _tables(
         values |= {
             "UNITS": units, "EACH": 1,
             # What the next planes need while these are turned, or what comes soon of large ones.
-            "AHEAD": form.planes * read * item if form.planes * read * item <= NEXT else AHEAD,
-            "FRESH": form.planes * written * item if form.planes * written * item <= NEXT else BEYOND,
-            "FAR": form.planes * out if form.planes * out <= NEXT else BEYOND,
+            "AHEAD": _next(form.planes * read * item, AHEAD),
+            "FRESH": _next(form.planes * written * item, BEYOND),
+            "FAR": _next(form.planes * out, BEYOND),
         }  # fmt: skip
         env = np.array([values.get(name, 0) for name in _ENV], np.int64)
         scratch = form.planes * (size * values["ITEM"] + out * (values["ITEM"] + 1)) + 64

@@ -19,9 +19,6 @@ from npool.torch.tensors import array_of, empty_for, empty_in, tensor_of
 
 __all__ = ["Numbering", "numbering"]
 
-#: Taps of all windows, for each element of the input, up to which asking each tap pays: a larger
-#: window's maxima are made of those of its parts, with positions.
-MOST_TAPS = 30
 #: Elements of an input from which on the way to these loops pays.
 LEAST = 1 << 12
 
@@ -61,11 +58,7 @@ def numbering(
     def pooled(x: torch.Tensor, lowest: bool, *given: Any) -> Any:
         if x.numel() < LEAST:
             return None
-        plan = plan_of(tuple(x.shape), *given)
-        taps = 1.0
-        for window in plan.windows:
-            taps *= window.kernel * window.out / max(1, window.size)
-        made = pool_with_taps(array_of(x), plan, lowest) if taps <= MOST_TAPS else None
+        made = pool_with_taps(array_of(x), plan_of(tuple(x.shape), *given), lowest)
         return made and (tensor_of(made[0]), tensor_of(made[1]))
 
     def put_cpu(grad: torch.Tensor, taps: torch.Tensor, *rest: Any) -> torch.Tensor:

@@ -29,7 +29,7 @@ ops = CALLS
 #: (short ones, and channels last). 0 leaves nothing to it.
 FEW, FEW_SHORT, ROW = 1 << 14, 1 << 16, 16
 _SAME_SUMS = (torch.float32, torch.float64)
-_UNDILATED = ((1, 1), (1, 1, 1), [1, 1], [1, 1, 1], (1,), [1])
+_UNDILATED = (1, (1, 1), (1, 1, 1), [1, 1], [1, 1, 1])
 
 
 def max_pool1d(
@@ -353,9 +353,8 @@ def _is_small(input: torch.Tensor, kernel_size: Any, stride: Any, dilation: Any)
     taps: float = input.numel()
     if taps >= FEW_SHORT or input.dtype not in _SAME_SUMS:
         return False
-    if type(dilation) is not int or dilation != 1:
-        if type(dilation) not in (tuple, list) or dilation not in _UNDILATED:
-            return False
+    if type(dilation) not in (int, tuple, list) or dilation not in _UNDILATED:
+        return False
     if stride is not None and stride != kernel_size:
         if type(kernel_size) is int and type(stride) is int and stride > 0:
             taps *= (kernel_size / stride) ** (input.ndim - 2)

@@ -155,9 +155,9 @@ def _is_torchs(input: torch.Tensor, rows: int, columns: int) -> bool:
     height, width = input.shape[-2:]
     if input.dtype not in _SAME_TYPES or rows * columns <= 1:
         return False
-    each = height * width / (rows * columns)
+    each: float = height * width / (rows * columns)
     if input.is_contiguous():
-        differ = height % rows > 0 or width % columns > 0
+        differ: bool = height % rows > 0 or width % columns > 0
         return differ and MIDDLING[0] <= each < MIDDLING[1]
     if input.ndim != 4 or not input.is_contiguous(memory_format=torch.channels_last):
         return False

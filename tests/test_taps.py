@@ -219,11 +219,13 @@ def check_memory(past):
             want = taps_backward(grad, numbers, plan, order_of(x))
             for at_end in (True, False):
                 print(name, dtype, last, at_end, flush=True)
-                read, made, taps = (guarded(a, at_end) for a in (x, values * 0, numbers * 0))
+                read, made, taps = (
+                    guarded(a, at_end) for a in (x, np.zeros_like(values), np.zeros_like(numbers))
+                )
                 fold_taps(read, made, taps, form, False)
                 np.testing.assert_array_equal(made, values)
                 np.testing.assert_array_equal(taps, numbers)
-                given_back = guarded(want * 0, at_end)
+                given_back = guarded(np.zeros_like(want), at_end)
                 hand_taps(guarded(grad, at_end), taps, given_back, form)
                 np.testing.assert_array_equal(given_back, want)
     print("whole")

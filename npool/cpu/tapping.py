@@ -276,7 +276,8 @@ def _folded(form: Form, dtype: np.dtype[Any], lowest: bool) -> _Laid:
     step = x.stride if form.rows else 1
     values["LOOP"] = _loop("fold", dtype, _way(form), step, "<" if lowest else ">")
     each = prod(window.kernel for window in form.windows)
-    values["FRESH"] = min(y.stride, y.kernel) * x.stride * form.inner * dtype.itemsize
+    fresh = min(y.stride, y.kernel) * x.stride * form.inner * dtype.itemsize
+    values["FRESH"] = fresh if fresh <= NEXT // 4 else 0
     slices = min(z.stride, z.kernel)
     behind = values["ZSTEP"] * (z.kernel - slices) + values["YSTEP"] * (y.kernel - 1)
     values |= {"AHEAD": behind + AHEAD, "SLICES": slices}

@@ -82,18 +82,25 @@ def _start(memory: NDArray[np.uint8]) -> int:
 
 
 def _taken(size: int) -> NDArray[np.uint8]:
-    """Memory of `size` bytes or a little more, used before if there is any that is free."""
+    """Memory of `size` bytes or a little more, used before if there is any that is free.
+
+    The last that was used, of several: some of it may still be in the caches.
+    """
+    others: list[NDArray[np.uint8]] = []
+    found = None
     for _ in range(len(_blocks)):
         try:
-            memory = _blocks.popleft()
+            memory = _blocks.pop()
         except IndexError:
             break
         # Views of a result refer to its memory, however they were made: NumPy sees to that.
         if size <= memory.size <= 2 * size and sys.getrefcount(memory) == _UNSHARED:
-            return memory
-        _blocks.append(memory)
+            found = memory
+            break
+        others.append(memory)
         del memory
-    return np.empty(size, np.uint8)
+    _blocks.extend(reversed(others))
+    return np.empty(size, np.uint8) if found is None else found
 
 
 def _references() -> int:

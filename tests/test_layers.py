@@ -98,7 +98,7 @@ MAY_IMPORT = {
     "npool.gradients": Room(
         ("numpy", *VALUES, "npool.operation", "npool.gradients"),
         ("npool.cpu.spreading", "npool.cpu.spread_axes", "npool.cpu.scattering",
-         "npool.cpu.expanding"),
+         "npool.cpu.expanding", "npool.cpu.tapping"),
         why="what gradients mean; how they are computed is the engine's",
     ),
     "npool.warming": Room(
@@ -147,8 +147,8 @@ MAY_IMPORT = {
     "npool.cli.__init__": Room((), ("npool.cli.app",), why="it says what is not installed"),
     # Leaves: each its framework, the public names, and the rules that say what a call means.
     "npool.torch": Room(
-        ("numpy", "torch", "npool", "npool.torch", "npool.functional", "npool.reducers",
-         "npool.operation", "npool.unpool", *RULES),
+        ("numpy", "torch", "npool", "npool.torch", "npool.functional", "npool.gradients.taps",
+         "npool.reducers", "npool.operation", "npool.unpool", *RULES),
         ("ml_dtypes",), why="an adapter knows the public core, and no engine",
     ),
 }  # fmt: skip

@@ -14,8 +14,11 @@ with warnings.catch_warnings():
 
 import npool
 import npool.torch
+from npool.bins import make_bins_plan
+from npool.geometry import make_plan
 from npool.torch import functional as F
 from npool.torch import nn
+from npool.torch.arguments import array_arguments
 from npool.torch.library import OPERATORS
 
 pytestmark = pytest.mark.filterwarnings(
@@ -47,6 +50,18 @@ def positions(name, *arguments):
     )[1]
 
 
+def taps(indices, plan):
+    """The numbers of the taps at positions."""
+    found = torch.zeros(indices.shape, dtype=torch.uint8)
+    at = np.unravel_index(indices.numpy(), [window.size for window in plan.windows])
+    for axis, window, place in zip(plan.axes, plan.windows, at, strict=True):
+        starts = np.array([window.start(o) for o in range(window.out)])
+        starts = starts.reshape([-1 if i == axis else 1 for i in range(indices.ndim)])
+        tap = torch.from_numpy((place - starts) // window.dilation).to(torch.uint8)
+        found = found * window.kernel + tap
+    return found
+
+
 def samples():
     return torch.rand(2, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
@@ -62,6 +77,8 @@ def calls():
     )[1]
     bins, at = positions("adaptive_max_pool", *BINS), positions("max_pool", *WINDOW)
     few = distinct(2, 3, 3, 2)
+    bin_taps = taps(bins, make_bins_plan(SHAPE, *BINS))
+    window_taps = taps(at, make_plan(SHAPE, **array_arguments(*WINDOW)))
     apart = positions("max_pool", (2, 2), (2, 2), (0, 0, 0, 0), (1, 1), False, AXES)
     norm = torch.ops.npool.lp_pool(x.detach(), 3.0, *WINDOW)
     average = (*WINDOW, False, None)
@@ -72,6 +89,8 @@ def calls():
         "min_pool_with_indices": (x, *WINDOW, torch.int64),
         "max_pool_backward": (small, at, SHAPE, ORDER, *WINDOW),
         "max_pool_pick": (x, at, *WINDOW),
+        "max_pool_positions": (window_taps, SHAPE, ORDER, *WINDOW),
+        "max_pool_taps_backward": (small, window_taps, SHAPE, ORDER, *WINDOW),
         "torch_positions": (at, SHAPE, ORDER, *WINDOW),
         "avg_pool": (x, *average, None, "half_even"),
         "avg_pool_backward": (small, SHAPE, ORDER, *average),
@@ -86,6 +105,8 @@ def calls():
         "adaptive_max_pool_with_indices": (x, *BINS, torch.int64),
         "adaptive_max_pool_backward": (few, bins, SHAPE, ORDER, *BINS),
         "adaptive_max_pool_pick": (x, bins, *BINS),
+        "adaptive_max_pool_positions": (bin_taps, SHAPE, ORDER, *BINS),
+        "adaptive_max_pool_taps_backward": (few, bin_taps, SHAPE, ORDER, *BINS),
         "adaptive_avg_pool": (x, *BINS, None, "half_even"),
         "adaptive_avg_pool_backward": (few, SHAPE, ORDER, *BINS),
         "adaptive_reduce_pool": (x.detach(), "sum", *BINS, None),
@@ -145,7 +166,8 @@ DIFFERENTIABLE = [
 
 def test_what_has_no_derivative_is_known():
     assert set(CALLS) - set(DIFFERENTIABLE) == {
-        "torch_positions", "lp_pool_backward", "reduce_pool", "adaptive_reduce_pool",
+        "torch_positions", "max_pool_positions", "adaptive_max_pool_positions",
+        "lp_pool_backward", "reduce_pool", "adaptive_reduce_pool",
     }  # fmt: skip
 
 

@@ -239,8 +239,8 @@ class Emitter:
         b.position_at_end(end)
 
 
-def word(words: Words, arguments: str, emit: Callable[..., None]) -> Any:
-    """An intrinsic of the int64 (and, named ``fresh``, boolean) `arguments`."""
+def word(words: Any, arguments: str, emit: Callable[..., None]) -> Any:
+    """An intrinsic of the int64 (``fresh``: boolean) `arguments`; `words` may be None."""
     names = arguments.split()
     kinds = [types.boolean if name == "fresh" else types.int64 for name in names]
 

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 
 import npool
+from npool.bins import make_bins_plan
 from npool.dtypes import result_dtype
 from npool.functional.maximum import put_beginnings
 from npool.geometry import make_plan
 from npool.torch.arguments import array_arguments, bins_arguments, bins_shape, pooled_shape
 from npool.torch.library import Derivative, Saved, define
+from npool.torch.numbering import numbering
 from npool.torch.pairs import SHAPED, picking, selecting, weighing
 from npool.torch.tensors import array_dtype, array_of, empty_for, tensor_dtype, tensor_of
 
@@ -39,10 +41,18 @@ def _typed(dtype: torch.dtype | None) -> Any:
 # --- max and min ----------------------------------------------------------------------------------
 
 _windows = picking("max_pool", WINDOWS, array_arguments)
-selecting("max_pool", _windows, WINDOWS, array_arguments, pooled_shape)
-selecting("min_pool", _windows, WINDOWS, array_arguments, pooled_shape)
+_taps = numbering(
+    "max_pool", WINDOWS, SHAPED,
+    lambda shape, *given: make_plan(shape, **array_arguments(*given)), _windows.picks,
+)  # fmt: skip
+selecting("max_pool", _windows, WINDOWS, array_arguments, pooled_shape, taps=_taps)
+selecting("min_pool", _windows, WINDOWS, array_arguments, pooled_shape, taps=_taps)
 _bins = picking("adaptive_max_pool", BINS, bins_arguments)
-selecting("adaptive_max_pool", _bins, BINS, bins_arguments, bins_shape)
+_bins_taps = numbering(
+    "adaptive_max_pool", BINS, SHAPED,
+    lambda shape, size, axes: make_bins_plan(shape, tuple(size), tuple(axes)), _bins.picks,
+)  # fmt: skip
+selecting("adaptive_max_pool", _bins, BINS, bins_arguments, bins_shape, taps=_bins_taps)
 
 
 def _drawn_arguments(

@@ -15,6 +15,7 @@ import torch
 
 import npool
 from npool.torch.library import CALLS, KERNELS, OPERATORS, Derivative, Saved, define
+from npool.torch.numbering import Numbering
 from npool.torch.tensors import (
     array_dtype,
     array_for,
@@ -116,6 +117,7 @@ def selecting(
     *,
     tensors: int = 1,
     of_pair: slice = slice(None),
+    taps: Numbering | None = None,
 ) -> None:
     """Define a reduction that selects, ``<name>_with_indices`` and ``<name>``.
 
@@ -135,6 +137,8 @@ def selecting(
         How many tensors there are: those after the first have no gradient.
     of_pair : slice
         Which of the arguments after the tensors `pair` takes.
+    taps : Numbering, optional
+        Its derivative by taps, for a call that nothing but reverse mode looks at.
     """
     pool = getattr(npool, name)
     count = schema.count(",") + 1
@@ -160,12 +164,17 @@ def selecting(
         return empty_for(x, made, x.dtype), empty_for(x, made, index)
 
     def through(keyset: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if keyset is None and taps is not None:
+            made = taps.pooled(args[0], name == "min_pool", *args[1:])
+            if made is not None:
+                return made
         given = (*args, index_type(args[0], args[-1]))
         return kernel(*given) if keyset is None else tuple(operator.redispatch(keyset, *given))
 
     def backward(saved: Saved, grad: torch.Tensor) -> tuple[Any, ...]:
-        given = saved.args[:count][of_pair]
-        into = pair.puts(grad, saved.tensors[0], saved.shape, saved.order, *given)
+        given, kept = saved.args[:count][of_pair], saved.tensors[0]
+        puts = taps.puts if taps is not None and kept.dtype is torch.uint8 else pair.puts
+        into = puts(grad, kept, saved.shape, saved.order, *given)
         return (into, *nothing)
 
     def tangent(saved: Saved, moved: torch.Tensor, *_: Any) -> Any:

@@ -350,19 +350,23 @@ def _is_small(input: torch.Tensor, kernel_size: Any, stride: Any, dilation: Any)
 
     Without dilation every window holds an element, of which both say the same position.
     """
-    size: int = input.numel()
-    if size >= FEW_SHORT or input.dtype not in _SAME_SUMS:
+    taps: float = input.numel()
+    if taps >= FEW_SHORT or input.dtype not in _SAME_SUMS:
         return False
     if type(dilation) not in (int, tuple, list) or dilation not in _UNDILATED:
         return False
-    few = FEW if input.shape[-1] >= ROW and input.is_contiguous() else FEW_SHORT
-    if size >= few or stride is None or stride == kernel_size:
-        return size < few
-    try:
-        kernels, strides = (
-            [value] * (input.ndim - 2) if isinstance(value, int) else value
-            for value in (kernel_size, stride)
-        )
-        return bool(size * math.prod(kernels) < few * math.prod(strides or kernels))
-    except TypeError:
-        return False
+    if stride is not None and stride != kernel_size:
+        if type(kernel_size) is int and type(stride) is int and stride > 0:
+            taps *= (kernel_size / stride) ** (input.ndim - 2)
+        else:
+            try:
+                kernels, strides = (
+                    [value] * (input.ndim - 2) if isinstance(value, int) else value
+                    for value in (kernel_size, stride)
+                )
+                taps *= math.prod(kernels) / math.prod(strides or kernels)
+            except (TypeError, ZeroDivisionError):
+                return False
+    if taps < FEW or taps >= FEW_SHORT:
+        return taps < FEW
+    return not (input.shape[-1] >= ROW and input.is_contiguous())

@@ -271,9 +271,9 @@ SHIFTS = {"one element too far": 1, "one element too soon": -1}
 
 @pytest.mark.parametrize("name", SHIFTS)
 def test_the_guard_catches_a_planted_overread(name, tmp_path):
-    old = "self.table(offsets, k), shift"
-    new = f"self.table(offsets, k), self.b.add(shift, _I64({SHIFTS[name]}))"
-    root = copied(tmp_path, ("cpu/emit.py", old, new))
+    old = 'b.mul(r, given["stride"]))'
+    new = f'b.add(b.mul(r, given["stride"]), _I64({SHIFTS[name]})))'
+    root = copied(tmp_path, ("cpu/slide_memory.py", old, new))
     code = """
         import numpy as np, npool, sys
         from test_guard_pages import guarded

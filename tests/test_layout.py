@@ -222,7 +222,7 @@ def test_memory_maps(tmp_path):
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (0, 2, 1)])
 def test_dense_arrays_are_not_copied(order):
     x = in_order(np.zeros((40, 400, 120), np.float32), order)
-    npool.max_pool(x[:4, :4, :4], (2, 2))
+    npool.max_pool(x, 4, axes=(0, 1))  # which compiles what it needs
     tracemalloc.start()
     try:
         y = npool.max_pool(x, 4, axes=(0, 1))

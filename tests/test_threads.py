@@ -234,7 +234,7 @@ def test_small_calls_wake_no_thread():
         for _ in range(3):
             npool.max_pool(x, (3, 3), 2, 1)
         print(threading.active_count())
-        npool.max_pool(np.zeros((300, 4000), np.float32), (3, 3), 2, 1)
+        npool.max_pool(np.zeros((3000, 4000), np.float32), (3, 3), 2, 1)
         print(threading.active_count() > 1)
     """
     assert check_runs(code) == "1\nTrue\n"
@@ -353,7 +353,7 @@ def test_the_number_of_threads_is_limited_by_the_system():
         pytest.skip("a limit on threads that can be set is Linux's")
     code = """
         import threading, numpy as np, npool
-        x = np.ones((200, 4000), np.float32)
+        x = np.ones((4000, 4000), np.float32)
         wanted = npool.sum_pool(x, (4, 4))
         def refuse(*args, **kwargs):
             raise RuntimeError("can't start new thread")

@@ -293,9 +293,9 @@ def slid(
                 if past > 0 and off != 0 and (end - x) * item >= LONG:
                     stop = min(end, begin + (64 - off) // item)
                 slide_rows(
-                    src + r * stride * ITEM, lists, lists + CHUNK * 8, stride, climb, wide, before,
-                    body, begin, stop, many, out, positions, to + r * lift, lift, past, far, count,
-                    taps,
+                    src + r * stride * ITEM, lists, lists + CHUNK * 8, r * climb, stride, climb,
+                    wide, before, body, begin, stop, many, out, positions, to + r * lift, lift,
+                    past, far, count, taps,
                 )  # fmt: skip
                 begin = stop
 

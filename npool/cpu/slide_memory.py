@@ -141,7 +141,8 @@ class RowMemory:
         size, place = e.words.source.itemsize, None
         at = b.add(e.table(given["offsets"], k), b.mul(r, given["stride"]))
         if e.words.placed:
-            place = b.add(e.table(given["places"], k), b.mul(r, given["climb"]))
+            place = b.add(given["more"], b.mul(r, given["climb"]))
+            place = b.add(e.table(given["places"], k), place)
             kind = element(e.words.held[-1])
             place = place if kind == _I64 else b.trunc(place, kind)
         return b.add(given["src"], b.mul(at, _I64(size))), place

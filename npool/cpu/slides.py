@@ -278,11 +278,12 @@ def slide_rows(
 
     Windows have `rows` rows in all, of which `inside` are there, and `taps` along the row,
     `dilation` apart, and are themselves `stride` apart. The first of the rows' sources start at
-    `offsets`, in places `places`, each next row's `stride` and `climb` further on; they have
-    `body` elements, the first of which is `before` behind where the windows of result 0 begin.
-    `fresh` has a bit for each of a window's rows that no window before has seen, what lies `far`
-    bytes behind which is prefetched. With `paired` rows, all rows of a window but the last are the
-    next one's first. With `past`, results go past the caches where they lie on whole vectors.
+    `offsets`, in places `more` behind `places`, each next row's `stride` and `climb` further on.
+    They have `body` elements, the first of which is `before` behind where the windows of result 0
+    begin. `fresh` has a bit for each of a window's rows that no window before has seen, what lies
+    `far` bytes behind which is prefetched. With `paired` rows, all rows of a window but the last
+    are the next one's first. With `past`, results go past the caches where they lie on whole
+    vectors.
     """
 
     def emit(e: Emitter, inside: Any, **given: Any) -> None:
@@ -337,7 +338,7 @@ def slide_rows(
         b.position_at_end(end)
 
     names = (
-        "src offsets places stride climb wide before body first stop m out positions to lift past "
-        "far count inside"
+        "src offsets places more stride climb wide before body first stop m out positions to lift "
+        "past far count inside"
     )
     return word(words, names, emit)

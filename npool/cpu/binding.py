@@ -31,6 +31,7 @@ from npool.cpu.compiling import (
     forms,
     instructions,
     lock,
+    long_rows,
     picks,
     slides,
     vectors,
@@ -234,6 +235,10 @@ def _bind(
                     words, how, rows, taps, stride, dilation, fresh, bool(paired)
                 )
                 more = {**space, "CHUNK": tables.CHUNK, "LONG": LONG, "slide_rows": slide}
+            elif which.endswith("long"):
+                taps = int(which.split("_")[0])
+                long = long_rows.long_row(words, sliding, taps, reducer.idempotent)
+                more = {**space, "long_row": long}
             elif which == "scratch_rows":
                 more = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}
             elif which == "suffixes":

@@ -22,13 +22,25 @@ if config.DISABLE_JIT:
     picks: Any = interpreted_rows
     windows: Any = interpreted_rows
     forms: Any = None
+    long_rows: Any = None
     slides: Any = None
 else:
-    from npool.cpu import access, copies, emit, forms, instructions, picks, slides, vectors, windows
+    from npool.cpu import (
+        access,
+        copies,
+        emit,
+        forms,
+        instructions,
+        long_rows,
+        picks,
+        slides,
+        vectors,
+        windows,
+    )
 
 __all__ = [
     "WORD", "access", "address_of", "arguments", "compiled", "copies", "emit", "forms",
-    "instructions", "keep", "kernels", "lock", "picks", "slides", "vectors", "windows",
+    "instructions", "keep", "kernels", "lock", "long_rows", "picks", "slides", "vectors", "windows",
 ]  # fmt: skip
 
 #: One thread compiles at a time.

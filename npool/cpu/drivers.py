@@ -57,7 +57,7 @@ _STRIPS = (
 _VAN_HERK = (
     folds.begin, folds.stopped, folds.swap, folds.shifted, folds.flat_fold, strips.span_of,
     strips.fill_ends, strips.strip_stream, strips.strip_store, strips.strip_place,
-    van_herk.van_herk_task, van_herk.van_herk,
+    van_herk.long_store, van_herk.van_herk_task, van_herk.van_herk,
 )  # fmt: skip
 _POOLED = (
     folds.begin, folds.stopped, strips.span_of, strips.fill_ends, strips.strip_place,
@@ -103,6 +103,8 @@ def loops_of(laid: Schedule) -> dict[str, str]:
     """The loops that a call needs, and where in `env` its driver looks for each."""
     if laid.driver == "pooled":
         return {"FILL": "fill", "POOLED": laid.loop}
+    if laid.loop:
+        return {"LONG": laid.loop} | {name.upper(): name for name in _LOOPS[laid.driver]}
     return {name.upper(): name for name in _LOOPS[laid.driver]}
 
 
@@ -112,7 +114,7 @@ def driver(name: str) -> Any:
     calls = {
         "call_rows": lanes.rows, "call_fill": lanes.fill, "call_store": lanes.store,
         "call_split": lanes.split, "call_gather": lanes.gather, "call_pooled": lanes.pooled,
-        "call_direct": lanes.direct, "call_slid": lanes.slid,
+        "call_direct": lanes.direct, "call_slid": lanes.slid, "call_long": lanes.long,
         "call_masked": lanes.masked, "call_whole": lanes.whole,
         "call_picks": lanes.picks, "call_divided": lanes.divided,
         "call_suffixes": lanes.suffixes, "call_prefixes": lanes.prefixes,

@@ -300,6 +300,12 @@ def slid(
                 begin = stop
 
 
+def long(src, cap, at, pitch, m, out, to, lift, n, past, count):
+    """Fold `m` rows of scratch along themselves, finish and write them: `n` results each."""
+    for r in range(m):
+        long_row(out, to + r * lift, src, cap, at + r * pitch, n, past, count)
+
+
 def write_past(out, lift, line, width, m):
     """Copy `m` rows of `width` bytes from `line` to where they belong, past the caches."""
     if lift == width:

@@ -42,6 +42,7 @@ from npool.cpu.tiling import (
     is_direct,
     is_small,
     line_bytes,
+    long_name,
     scratch_size,
     slid_ahead,
     slide_name,
@@ -189,6 +190,8 @@ def schedule(
     if tall:
         row_bytes = row.extent(row.tile, 0) * inner * width
         driver, block = "van_herk", max(1, min(4, tiling.TALL_ROWS // row_bytes))
+        if inner == 1 and not placed:
+            loop = long_name(row, lanes)
     elif block and not strided and fit_slides(dims, inner, lanes, itemsize):
         driver, sliding, block = "pooled", True, 1
         loop, ways = slide_name(dims, placed), 0
@@ -209,8 +212,7 @@ def schedule(
         if max(fused, row.kernel) > 4:
             loop = f"wide_{loop}"
     row_length = row.extent(row.tile, segment) * inner
-    # A row is made a multiple of so many positions.
-    spare = max(0, ways - 1)
+    spare = max(0, ways - 1)  # a row is made a multiple of so many positions
     capacity = scratch_size(dims, inner, segment)
     if sliding:
         row_length = capacity = 0
@@ -231,6 +233,7 @@ def schedule(
     buffers = 1
     if (passes or ways or fused * pieces > CHUNK) and not (tall or sliding):
         buffers = 3 if flat and not idempotent else 2
+    moved = itemsize * prod(plan.shape) + out_itemsize * prod(plan.out_shape)
     values = {
         "INNER": inner,
         "IN_WITHIN": inner_dim.in_stride,
@@ -258,16 +261,13 @@ def schedule(
         "STREAM_BYTES": 0,
         "DIRECT": 2 if sliding else int(direct),
         "RESULT_BYTES": out_itemsize,
-        "PAST": 0,
+        "PAST": int(bool(sliding or loop.endswith("long")) and moved > tiling.LARGEST_CACHE // 2),
         "PAIRED": int(paired),
         "PLACE_BYTES": min(8, width - first_bytes)
         if placed and driver in ("pooled", "van_herk")
         else 8,
     }
-    moved = itemsize * prod(plan.shape) + out_itemsize * prod(plan.out_shape)
     if sliding:
-        values["PAST"] = int(moved > tiling.LARGEST_CACHE // 2)
-        values["AHEAD"] = 0
         if itemsize * prod(plan.shape) >= PREFETCHED:
             values["AHEAD"] = slid_ahead(column, itemsize, loop)
     elif block and strided:
@@ -283,7 +283,7 @@ def schedule(
             fresh = min(column.stride, column.kernel) * (fused // column.kernel)
             values["AHEAD"] = max(1, AHEAD_BYTES // max(1, row_length * itemsize * fresh))
         together = row.out_stride == inner and (inner == 1 or inner_dim.out_stride == 1)
-        if together and not placed and moved > tiling.LARGEST_CACHE // 2:
+        if together and not (placed or values["PAST"]) and moved > tiling.LARGEST_CACHE // 2:
             values["STREAM_BYTES"] = out_itemsize
             length = 2 * PART // itemsize if direct else block * row.tile * inner
             values["LINE_BYTES"] = -(-length * out_itemsize // 8) * 8

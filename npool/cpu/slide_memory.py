@@ -16,7 +16,7 @@ from npool.cpu.forms import Form, Parts
 from npool.cpu.traced import Lanes, constant, element
 from npool.cpu.vectors import masked
 
-__all__ = ["Mask", "RowMemory", "Rows", "Some", "Source"]
+__all__ = ["Mask", "RowMemory", "Rows", "Some", "Source", "store_lanes"]
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 
@@ -97,18 +97,8 @@ class RowMemory:
         if mask is None:
             e.check(base, c, dtype, _I64(self.n))
             return b.load(place, align=dtype.itemsize)
-        self._check_part(base, c, dtype, mask.end)
+        _check_part(e, base, c, dtype, _I64(self.n), mask.end)
         return masked(b, "load", kind, place, dtype, mask.lanes, ir.Constant(kind, ir.Undefined))
-
-    def _check_part(self, base: Any, first: Any, dtype: np.dtype[Any], end: Any) -> None:
-        if not bounds.CHECKED:
-            return
-        b = self.b
-        low = b.select(b.icmp_signed(">", first, _I64(0)), first, _I64(0))
-        high = b.add(first, _I64(self.n))
-        high = b.select(b.icmp_signed("<", high, end), high, end)
-        with b.if_then(b.icmp_signed("<", low, high)):
-            self.e.check(base, low, dtype, b.sub(high, low))
 
     def store(self, results: list[Parts], x: Any, mask: Mask | None) -> None:
         """Write the results from `x` on, under a mask if there is one."""
@@ -118,22 +108,9 @@ class RowMemory:
             for k, (base, dtype, part) in enumerate(
                 zip((given["out"], given["positions"]), e.words.results, parts, strict=False)
             ):
-                kind = part.value.type
                 row = b.add(base, b.mul(to, _I64(dtype.itemsize)))
-                at = b.add(row, b.mul(x, _I64(dtype.itemsize)))
-                place = b.inttoptr(at, kind.as_pointer())
-                if mask is not None:
-                    self._check_part(row, x, dtype, mask.end)
-                    masked(b, "store", kind, place, dtype, mask.lanes, part.value)
-                    continue
-                e.check(row, x, dtype, _I64(self.n))
-                size = min(64, self.n * dtype.itemsize)
-                hint = b.module.add_metadata([ir.Constant(_I32, 1)])
-                with b.if_else(self.past[k]) as (beyond, within):
-                    with beyond:
-                        b.store(part.value, place, align=size).set_metadata("nontemporal", hint)
-                    with within:
-                        b.store(part.value, place, align=dtype.itemsize)
+                past = None if mask else self.past[k]
+                store_lanes(e, row, x, dtype, part, mask, past)
 
     def source(self, r: Any, k: Any) -> Source:
         """Where the `k`-th source row of row `r` starts, and the position of its first element."""
@@ -181,3 +158,35 @@ class RowMemory:
             wanted = b.icmp_signed(">", given["past"], _I64(0))
             found.append(b.and_(b.icmp_signed("==", bits, _I64(0)), wanted))
         return found
+
+
+def store_lanes(
+    e: Emitter, row: Any, x: Any, dtype: np.dtype[Any], part: Lanes, mask: Mask | None, past: Any
+) -> None:
+    """Write results to a row from `x` on: under a mask, or past the caches where `past` is true."""
+    b, kind = e.b, part.value.type
+    place = b.inttoptr(b.add(row, b.mul(x, _I64(dtype.itemsize))), kind.as_pointer())
+    if mask is not None:
+        _check_part(e, row, x, dtype, _I64(part.n), mask.end)
+        masked(b, "store", kind, place, dtype, mask.lanes, part.value)
+        return
+    e.check(row, x, dtype, _I64(part.n))
+    hint = b.module.add_metadata([ir.Constant(_I32, 1)])
+    with b.if_else(past) as (beyond, within):
+        with beyond:
+            stored = b.store(part.value, place, align=min(64, part.n * dtype.itemsize))
+            stored.set_metadata("nontemporal", hint)
+        with within:
+            b.store(part.value, place, align=dtype.itemsize)
+
+
+def _check_part(e: Emitter, base: Any, first: Any, dtype: np.dtype[Any], n: Any, end: Any) -> None:
+    """`Emitter.check` of those of `n` elements from `first` on that lie in ``[0, end)``."""
+    if not bounds.CHECKED:
+        return
+    b = e.b
+    low = b.select(b.icmp_signed(">", first, _I64(0)), first, _I64(0))
+    high = b.add(first, n)
+    high = b.select(b.icmp_signed("<", high, end), high, end)
+    with b.if_then(b.icmp_signed("<", low, high)):
+        e.check(base, low, dtype, b.sub(high, low))

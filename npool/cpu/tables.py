@@ -22,7 +22,8 @@ HEAD = (
 ENV = (
     "X", "VALUES", "POSITIONS", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "SPLIT",
     "GATHER", "STOP", "MASKED", "WHOLE", "POOLED", "PICKS", "DIVIDED", "SUFFIXES", "PREFIXES",
-    "DIMS_AT", "HEAD_AT", "SPANS_AT", "A", "B", "C", "LINE", "COLS", "ROW_A", "ROW_B", "ROW_C",
+    "LONG", "DIMS_AT", "HEAD_AT", "SPANS_AT", "A", "B", "C", "LINE", "COLS", "ROW_A", "ROW_B",
+    "ROW_C",
 )  # fmt: skip
 SPANS = ("STOPS", "DIVISORS", "BASE", "INSIDE")
 #: What the driver notes of the tile at hand, by dimension: at most 8.

@@ -9,7 +9,8 @@ from npool.cpu.dimensions import FLAT, FUSED, PLAIN, ROWS, Dim, in_order
 
 __all__ = [
     "CHUNK", "LARGEST_CACHE", "fit_planes", "fit_slides", "fit_strips", "fit_tiles", "fit_van_herk",
-    "fit_wholes", "is_direct", "is_small", "line_bytes", "scratch_size", "slid_ahead",
+    "fit_wholes", "is_direct", "is_small", "line_bytes", "long_name",
+    "scratch_size", "slid_ahead",
     "slide_name",
 ]  # fmt: skip
 
@@ -171,6 +172,18 @@ def slid_ahead(column: Dim, itemsize: int, loop: str) -> int:
     if step == 0 or step > SLID_BYTES // 2:
         return SLID_AHEAD
     return step * -(-SLID_AHEAD // step)
+
+
+def long_name(row: Dim, lanes: int) -> str:
+    """The loop of `npool.cpu.lanes.long` that folds rows of scratch along themselves, or none."""
+    fits = (
+        lanes > 0
+        and row.mode == FLAT
+        and row.stride == row.dilation == row.out_stride == 1
+        and 2 <= row.kernel <= 4 * lanes
+        and len(row.runs) <= 1
+    )
+    return f"{row.kernel}_long" if fits else ""
 
 
 def is_small(dims: list[Dim], inner: int) -> bool:

@@ -26,8 +26,30 @@ def van_herk(shared, x, values, positions, scratch, first, last):
             break
         van_herk_task(env, dims, head, spans, work, lists, task)
         put(env, A, kept)
-    if get(head, STREAM_BYTES) > 0:
+    if get(head, STREAM_BYTES) > 0 or get(head, PAST) > 0:
         fence()
+
+
+def long_store(env, dims, head, spans, work, r, end, target, above, pitch):
+    """Fold rows along themselves in registers, and write rows `r` to `end`."""
+    row = get(head, DEPTH) - 1
+    column, at = row - 1, 0
+    lift = dim(dims, column, OUT_STRIDE)
+    over = above * span(spans, span_of(spans, dims, row, 0), DIVISORS)
+    while r < end:
+        s = span_of(spans, dims, column, r)
+        m = min(end, span(spans, s, STOPS)) - r
+        count = over * span(spans, s, DIVISORS)
+        if get(head, COUNTED) == 2:
+            count = get(head, DIVISOR)
+        call_long(
+            get(env, LONG), get(env, A), get(head, CAP), at, pitch, m, get(env, VALUES),
+            target + work_of(work, row, START), lift, work_of(work, row, SIZE), get(head, PAST),
+            count,
+        )  # fmt: skip
+        r += m
+        target += m * lift
+        at += m * pitch
 
 
 def van_herk_task(env, dims, head, spans, work, lists, task):
@@ -93,10 +115,13 @@ def van_herk_task(env, dims, head, spans, work, lists, task):
                     run, 0, get(env, COLS), 0, 0, 0, 0, 0, get(env, PARAMS), 2, True, pitch, 1, 0,
                     4,
                 )  # fmt: skip
-            strip_store(
-                env, dims, head, spans, work, lists, r + j, r + j + m, target, above, pitch, 1,
-                m * pitch,
-            )  # fmt: skip
+            if get(env, LONG) != 0:
+                long_store(env, dims, head, spans, work, r + j, r + j + m, target, above, pitch)
+            else:
+                strip_store(
+                    env, dims, head, spans, work, lists, r + j, r + j + m, target, above, pitch, 1,
+                    m * pitch,
+                )  # fmt: skip
             target += m * lift
             j += m
         top += kernel

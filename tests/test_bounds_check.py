@@ -250,7 +250,7 @@ def test_otherwise_nothing_is_checked(value):
     assert check_runs(code, **{**CHECKED, "NUMBA_BOUNDSCHECK": value}) == "sums right\nFalse\n"
 
 
-@pytest.mark.parametrize("driver", ["strips", "tiles"])
+@pytest.mark.parametrize("driver", ["slides", "strips", "tiles"])
 def test_the_tests_of_the_engine_pass_under_the_check(driver):
     # One thread computes in this mode: the tests of threads would show nothing. Those of rounding
     # and of NaN take no way through the engine that the others do not.
@@ -262,7 +262,7 @@ def test_the_tests_of_the_engine_pass_under_the_check(driver):
         env=environment(**CHECKED, PYTEST_ADDOPTS=None),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr

@@ -366,7 +366,9 @@ def test_the_case_takes_the_path_it_is_there_for(name, driver):
     if c.joined:
         assert max(column_of(laid, "LENGTH")) >= c.shape[0] * c.shape[1]
     assert head_of(laid, "INNER") == c.inner
-    assert bool(head_of(laid, "STRIDED")) == laid.strided == c.strided
+    # Rows that slide are read along with what lies between.
+    strided = c.strided and not laid.loop.endswith("slid")
+    assert bool(head_of(laid, "STRIDED")) == laid.strided == strided
     cut = [grid > 1 for grid in column_of(laid, "GRID")]
     assert sum(cut) >= c.tiled or driver != "tiles"
     if c.tiled and driver == "tiles":  # and the last tile is a smaller one
@@ -423,6 +425,11 @@ def test_the_cases_cover_the_loops_of_small_windows(driver):
     wanted = {("", False), ("", True)}
     if driver == "slides" and not config.DISABLE_JIT:
         slid = {(loop, placed) for loop, placed in reached if loop.endswith("slid")}
+        long = {int(loop.split("_")[0]) for loop, placed in reached if loop.endswith("long")}
+        # Windows along the row, after tall ones: of an element to more than two vectors.
+        assert min(long) < 4
+        assert max(long) > 32
+        reached = {(loop, placed) for loop, placed in reached if not loop.endswith("long")}
         # What is not slid has channels in its row, rows dilated or far apart, or many rows.
         assert reached - slid <= wanted | {
             (f"{wide}{order}{loop}", placed)
@@ -433,10 +440,11 @@ def test_the_cases_cover_the_loops_of_small_windows(driver):
         }
         assert {placed for _, placed in slid} == {False, True}
         assert {loop.startswith("ordered") for loop, placed in slid if placed} == {False, True}
-        parts = [tuple(map(int, loop.split("_")[-6:-1])) for loop, _ in slid]
-        assert {stride for _, _, stride, _, _ in parts} == {1, 2, 3, 4}
+        parts = [tuple(map(int, loop.split("_")[-7:-1])) for loop, _ in slid]
+        assert {stride for _, _, stride, _, _, _ in parts} == {1, 2, 3, 4}
+        assert max(dilation for _, _, _, dilation, _, _ in parts) > 1
         assert {paired for *_, paired in parts} == {0, 1}
-        assert {taps > stride for _, taps, stride, _, _ in parts} == {False, True}
+        assert {taps > stride for _, taps, stride, *_ in parts} == {False, True}
         assert {rows for rows, *_ in parts} >= {1, 2, 3, 4, 8, 9}
         return
     if driver == "strips" or (driver == "slides" and config.DISABLE_JIT):

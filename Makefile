@@ -34,7 +34,7 @@ test: $(VENV)/.with-test ## every test and doctest (PYTEST_ARGS=... adds argumen
 	$(RUN)/python -m pytest -W error -n auto $(PYTEST_ARGS)
 
 test-cuda: $(CUDA_VENV)/.with-test-cuda ## the tests of the GPU's kernels, which need no GPU
-	$(CUDA_VENV)/bin/python -m pytest -W error -n auto $(wildcard tests/test_cuda_*.py tests/test_ptx_*.py) $(PYTEST_ARGS)
+	$(CUDA_VENV)/bin/python -m pytest -W error -n auto $(wildcard tests/test_cuda_*.py tests/test_ptx_*.py tests/test_layers.py) $(PYTEST_ARGS)
 
 check: $(VENV)/.with-test $(VENV)/.with-dev ## what to run before a commit: lint, types, the quick tests (under 2 minutes)
 	$(RUN)/ruff check .

@@ -132,6 +132,21 @@ def counted_gradient(gradient, shape, arguments, include_pad):
     return result
 
 
+def counted_bins(gradient, shape, bins):
+    """The gradient of averages of bins, one bin at a time, in float64."""
+    result = np.zeros(shape)
+    lengths = shape[len(shape) - len(bins) :]
+    for where in np.ndindex(*bins):
+        bin_ = tuple(
+            slice(i * n // out, -(-(i + 1) * n // out))
+            for i, n, out in zip(where, lengths, bins, strict=True)
+        )
+        elements = np.prod([s.stop - s.start for s in bin_])
+        share = gradient[(..., *where)].astype(float) / elements
+        result[(..., *bin_)] += share[(..., *(None,) * len(bins))]
+    return result
+
+
 def picked_gradient(gradient, indices, shape, pooled):
     """The gradient of what picked an element, one result at a time."""
     lead = shape[: len(shape) - pooled]

@@ -58,8 +58,6 @@ SHORT = 32
 ROUND = 128
 #: Bytes of input from which on it is worth prefetching, and how far ahead.
 PREFETCHED, AHEAD_BYTES = 1 << 20, 12 << 10
-
-
 #: Elements that a task of `npool.cpu.wholes` reads, about.
 WHOLE_ELEMENTS = 1 << 15
 #: Bytes of a row that is folded where it lies: of a task, and at a time (`npool.cpu.binding`).
@@ -85,7 +83,6 @@ class Schedule:
     driver: str
     #: Rough number of scalar operations a tile.
     task_work: int
-
     #: Which taps lie inside, for `npool.cpu.planes`.
     masks: NDArray[np.uint8] | None
     #: Addresses of the tables, in the order that a driver takes them.
@@ -292,10 +289,7 @@ def schedule(
     table = np.zeros((len(dims), DIMS_WIDTH), np.int64)
     found: list[tuple[int, int, int, int]] = []
     for line, dim in zip(table, dims, strict=True):
-        if block:
-            its = spans(dim)
-        else:
-            its = [(*run, 0, 0) for run in dim.runs]
+        its = spans(dim) if block else [(*run, 0, 0) for run in dim.runs]
         line[: len(COLUMNS)] = (
             dim.length, dim.out, dim.kernel, dim.stride, dim.dilation, dim.before,
             dim.in_stride, dim.out_stride, dim.place, dim.mode, dim.tile,

@@ -19,7 +19,19 @@ from llvmlite import ir
 from npool import scalars
 from npool.rebinding import rebound
 
-__all__ = ["Lanes", "Untraceable", "constant", "split_lanes", "traced"]
+__all__ = [
+    "Lanes",
+    "Untraceable",
+    "absolute",
+    "constant",
+    "divide",
+    "element",
+    "isnan",
+    "select",
+    "split_lanes",
+    "sqrt",
+    "traced",
+]
 
 _I32 = ir.IntType(32)
 BOOL = np.dtype(bool)

@@ -13,7 +13,7 @@ import numpy as np
 
 from npool.dtypes import named_dtype
 
-__all__ = ["LEGACY", "Memory", "Shared", "Taken", "taken"]
+__all__ = ["LEGACY", "Memory", "Shared", "Taken", "contiguous", "taken"]
 
 #: The stream that frameworks without a word of their own work on, as DLPack and the driver name it.
 LEGACY = 1

@@ -35,11 +35,11 @@ def calls():
                 if isinstance(kernel, int):
                     kernel = (kernel,)
                 # Windows that slide along other rows than those have loops of their own.
-                slides = view.flags.c_contiguous or max(kernel) > 9 or kernel == view.shape[-2:]
-                if not slides:
-                    kernel = (1,) * (len(kernel) - 1) + (9,)
+                known = view.flags.c_contiguous or max(kernel) > 9
+                if not known:
+                    kernel = (1,) * (len(kernel) - 1) + (11,)
                 if any(k > n for k, n in zip(kernel, view.shape[-len(kernel):])):
-                    if padding == 0 or not slides:
+                    if padding == 0 or not known:
                         continue
                 window = kernel, stride, padding
                 npool.max_pool(view, *window, ceil_mode=True)

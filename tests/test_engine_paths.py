@@ -649,7 +649,7 @@ def test_rows_of_every_length(width):
 # --- the same bits on any number of threads ------------------------------------------------------
 
 THREADED = {
-    "3 by 3": Case((3, 500, 700), (3, 3), 1, 1),
+    "3 by 3": Case((3, 1500, 1700), (3, 3), 1, 1),
     "31 by 31": Case((700, 900), (31, 31), 1, 15),
     "columns": Case((1200, 900), 40, 1, 20, axes=(0,)),
     "rows folded": Case((120, 130, 140), (6, 6, 2), 2, 2),

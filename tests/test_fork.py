@@ -17,7 +17,7 @@ FORKING = """
     import numpy as np, npool
     warnings.simplefilter("ignore", DeprecationWarning)  # Python's own, on forks among threads
     npool.set_num_threads(3)
-    large = np.arange(1_200_000.0).reshape(300, 4000)
+    large = np.arange(12_000_000.0).reshape(3000, 4000)
     wanted = npool.sum_pool(large, (4, 4))
 
     def child(work, seconds=60):

@@ -183,9 +183,11 @@ def _works(form: Form, words: Words) -> bool:
 def _held(made: Any, held: tuple[np.dtype[Any], ...]) -> Parts:
     """What a function returned, in the types of an accumulator."""
     values = made if isinstance(made, tuple) else (made,)
+    if isinstance(made, tuple) != (len(held) > 1) or len(values) != len(held):
+        raise Untraceable(f"{len(values)} parts, not {len(held)}")  # Numba says so, in words
     n = max((v.n for v in values if isinstance(v, Lanes)), default=1)
     found = []
-    for value, dtype in zip(values, held, strict=False):
+    for value, dtype in zip(values, held, strict=True):
         if not isinstance(value, Lanes):
             raise Untraceable(f"{value!r} in an accumulator")
         kept = value.astype(dtype)

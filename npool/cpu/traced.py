@@ -324,6 +324,10 @@ _CASTS: dict[Any, Callable[[Lanes], Lanes]] = {
 }
 
 
+#: Functions whose own functions are being traced.
+_beginning: set[Any] = set()
+
+
 def traced(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, to be called with lanes; what goes wrong in it is `Untraceable`."""
     word = _VOCABULARY.get(function)
@@ -331,7 +335,13 @@ def traced(function: Callable[..., Any]) -> Callable[..., Any]:
         return word
     if not isinstance(function, types.FunctionType):
         raise Untraceable(f"{function!r} is no function of Python's")
-    copy = rebound(function, traced)
+    if function in _beginning:
+        raise Untraceable(f"{function.__name__} calls itself")
+    _beginning.add(function)
+    try:
+        copy = rebound(function, traced)
+    finally:
+        _beginning.discard(function)
     cells = tuple(
         types.CellType(_CASTS.get(value, value) if isinstance(value, type) else value)
         for value in (cell.cell_contents for cell in copy.__closure__ or ())

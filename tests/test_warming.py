@@ -156,7 +156,7 @@ def test_its_calls_reach_every_driver(rank, placed):
         found.append((laid.driver, laid.loop, laid.strided))
     small = [("pooled", loop, False) for loop in ("pooled", "direct", "wide_pooled", "wide_direct")]
     gathered, bins = ("tiles", "", True), ("bins", "", False)
-    many, tall = ("strips", "", False), ("van_herk", "", False)
+    many, tall = ("strips", "", False), ("van_herk", "1_long", False)
     deep = min(rank, 3) - 1
     common = [
         f"{k**deep}_{k}_{s}" if k**deep <= 9 else ""
@@ -178,8 +178,9 @@ def test_its_calls_reach_every_driver(rank, placed):
         small = [("pooled", f"{wide}ordered_pooled", False) for wide in ("", "wide_")]
         first, *rest = without(found[PLAIN:])
         assert first[0] != "planes"
+        tall, gathering = ("van_herk", "", False), ("tiles", "", False)
         assert rest == [
-            small[0], small[0], small[1], small[1], many, tall, ("tiles", "", False), gathered,
+            small[0], small[0], small[1], small[1], many, tall, gathering, gathered,
             ("pooled", "pooled", False), ("pooled", "wide_pooled", False), bins
         ]  # fmt: skip
     assert len(found) == (PLAIN + PLACED if placed else PLAIN)

@@ -115,13 +115,13 @@ def ask(builder: Any, at: Any, n: Any) -> None:
         ask_line(builder, builder.add(at, i))
 
 
-def ask_line(builder: Any, at: Any) -> None:
-    """Ask for the line of the cache that an address is in."""
+def ask_line(builder: Any, at: Any, level: int = 2) -> None:
+    """Ask for the line of the memory that an address is in, into the cache of that level."""
     flag, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
     where = builder.inttoptr(at, pointer)
-    builder.call(function, [where, flag(0), flag(3), flag(1)])  # read, into L1, data
+    builder.call(function, [where, flag(0), flag(4 - level), flag(1)])  # read, data
 
 
 @intrinsic

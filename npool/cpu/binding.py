@@ -229,10 +229,11 @@ def _bind(
                     bound_part = types.FunctionType(part.__code__, more, part.__name__)
                     more[part.__name__] = instructions.jit(bound_part, inline=True)
             elif which.endswith("slid"):
-                rows, taps, stride, dilation, fresh, paired = map(int, which.split("_")[-7:-1])
+                numbers = map(int, which.split("_")[-8:-1])
+                rows, taps, stride, dilation, fresh, paired, backwards = numbers
                 how = sliding if "ordered" in which else sliding.in_any_order()
                 slide = slides.slide_rows(
-                    words, how, rows, taps, stride, dilation, fresh, bool(paired)
+                    words, how, rows, taps, stride, dilation, fresh, bool(paired), bool(backwards)
                 )
                 more = {**space, "CHUNK": tables.CHUNK, "LONG": LONG, "slide_rows": slide}
             elif which.endswith("long"):
@@ -241,12 +242,9 @@ def _bind(
                 more = {**space, "long_row": long}
             elif which == "scratch_rows":
                 more = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}
-            elif which == "suffixes":
-                rows = windows.suffix_rows(words)
-                more = {**space, "CHUNK": tables.CHUNK, "suffix_rows": rows}
-            elif which == "prefixes":
-                rows = windows.prefix_rows(words)
-                more = {**space, "CHUNK": tables.CHUNK, "prefix_rows": rows}
+            elif which.endswith("tall"):
+                rest, blocks = map(int, which.split("_")[:2])
+                more = {**space, "tall_rows": windows.tall_rows(words, rest, bool(blocks))}
             elif which == "masked":
                 more = {**space, "masked_row": windows.masked_row(words)}
             elif which == "picks":

@@ -52,12 +52,13 @@ _TILES = (
 )  # fmt: skip
 _STRIPS = (
     *_SHARED, strips.span_of, strips.fill_ends, strips.strip_gather, strips.strip_stream,
-    strips.strip_store, strips.strip_place, strips.strip_task, strips.strips,
+    strips.long_store, strips.strip_store, strips.strip_place, strips.strip_task, strips.strips,
 )  # fmt: skip
 _VAN_HERK = (
     folds.begin, folds.stopped, folds.swap, folds.shifted, folds.flat_fold, strips.span_of,
-    strips.fill_ends, strips.strip_stream, strips.strip_store, strips.strip_place,
-    van_herk.long_store, van_herk.van_herk_task, van_herk.van_herk,
+    strips.fill_ends, strips.strip_stream, strips.long_store, strips.strip_store,
+    strips.strip_place, van_herk.fetch_ring, van_herk.fold_block, van_herk.van_herk_task,
+    van_herk.van_herk,
 )  # fmt: skip
 _POOLED = (
     folds.begin, folds.stopped, strips.span_of, strips.fill_ends, strips.strip_place,
@@ -92,7 +93,7 @@ _ROWS = ("source_rows", "scratch_rows", "fill", "store", "split")
 _LOOPS = {
     "tiles": _ROWS,
     "strips": _ROWS,
-    "van_herk": ("scratch_rows", "fill", "store", "split", "suffixes", "prefixes"),
+    "van_herk": _ROWS,
     "planes": ("source_rows", "store", "masked"),
     "wholes": ("store", "whole"),
     "bins": ("source_rows", "scratch_rows", "store", "picks"),
@@ -103,9 +104,12 @@ def loops_of(laid: Schedule) -> dict[str, str]:
     """The loops that a call needs, and where in `env` its driver looks for each."""
     if laid.driver == "pooled":
         return {"FILL": "fill", "POOLED": laid.loop}
+    found = {name.upper(): name for name in _LOOPS[laid.driver]}
+    if laid.driver == "van_herk":
+        found["TALL_FOLD"] = laid.tall
     if laid.loop:
-        return {"LONG": laid.loop} | {name.upper(): name for name in _LOOPS[laid.driver]}
-    return {name.upper(): name for name in _LOOPS[laid.driver]}
+        found["LONG"] = laid.loop
+    return found
 
 
 @memoised
@@ -117,7 +121,7 @@ def driver(name: str) -> Any:
         "call_direct": lanes.direct, "call_slid": lanes.slid, "call_long": lanes.long,
         "call_masked": lanes.masked, "call_whole": lanes.whole,
         "call_picks": lanes.picks, "call_divided": lanes.divided,
-        "call_suffixes": lanes.suffixes, "call_prefixes": lanes.prefixes,
+        "call_tall": lanes.tall,
     }  # fmt: skip
     widths = (
         ("dim", "", tables.DIMS_WIDTH),

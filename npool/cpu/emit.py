@@ -142,7 +142,9 @@ class Emitter:
         values = [self.load(at, _I64(k), double) for k in range(self.words.params)]
         return kind, self.context.make_tuple(self.b, kind, values)
 
-    def loop(self, n: Any, body: Callable[[Any], None], vector: bool = True) -> None:
+    def loop(
+        self, n: Any, body: Callable[[Any], None], vector: bool = True, interleaved: int = 2
+    ) -> None:
         """Run `body` for 0 <= i < n; no access may depend on another index's."""
         if not vector:
             self._run(
@@ -155,7 +157,7 @@ class Emitter:
             return
         group = GROUP // min(part.itemsize for part in self.words.held)
         main = self.b.and_(n, _I64(-group))
-        self._run(_I64(0), main, body, ["llvm.loop.interleave.count", 2])
+        self._run(_I64(0), main, body, ["llvm.loop.interleave.count", interleaved])
         predicate = ["llvm.loop.vectorize.predicate.enable", HAS_MASKS]
         self._run(main, n, body, ["llvm.loop.interleave.count", 1], predicate)
 

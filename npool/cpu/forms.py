@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
 
+from npool import scalars
 from npool.cpu.emit import HAS_MASKS, HAS_WIDE
 from npool.cpu.instructions import HAS_HALF
 from npool.cpu.parts import Words
@@ -32,6 +34,8 @@ class Form(NamedTuple):
     #: The same where the second comes after the first, in the order of positions.
     later: Callable[[Parts, Parts], Parts]
     finish: Callable[[Parts, Lanes], Parts]
+    #: `combine` of what holds no NaN, where that takes fewer instructions.
+    without_nan: Callable[[Parts, Parts], Parts] | None = None
 
     def in_any_order(self) -> Form:
         """The same for rows that are not in the order of their positions."""
@@ -112,8 +116,21 @@ def form_of(
         value.add_incoming(slow, last)
         return (Lanes(b, result, value, a[0].n),)
 
-    made = Form(lanes, lift, combine, later, finish)
+    without_nan = None
+    if reducer.combine in _ORDERS and not words.placed and accumulator.kind == "f":
+        without_nan = partial(_chosen, _ORDERS[reducer.combine])
+    made = Form(lanes, lift, combine, later, finish, without_nan)
     return made if _works(made, words) and not (form_is_key and words.placed) else None
+
+
+#: What two numbers are asked, of which the first is returned where it is so.
+_ORDERS: dict[Any, str] = {scalars.maximum: ">", scalars.minimum: "<"}
+
+
+def _chosen(order: str, a: Parts, b: Parts) -> Parts:
+    (x,), (y,) = a, b
+    first = x.b.fcmp_ordered(order, x.value, y.value)
+    return (Lanes(x.b, x.dtype, x.b.select(first, x.value, y.value), x.n),)
 
 
 def _is_power(b: Any, count: Lanes) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from npool import scalars
 from npool.cpu.interpreted import Memory, get
 from npool.cpu.parts import Words
+from npool.cpu.tiling import TALL
 
 __all__ = [
     "WIDE",
@@ -24,10 +25,9 @@ __all__ = [
     "interleave_row",
     "masked_row",
     "pick_row",
-    "prefix_rows",
     "repeat_row",
     "split_row",
-    "suffix_rows",
+    "tall_rows",
     "whole_rows",
     "wide_sum",
 ]
@@ -125,45 +125,35 @@ def fold_taps(words: Words, most: int) -> Callable[..., None]:
     return fold
 
 
-def suffix_rows(words: Words) -> Callable[..., None]:
-    """As `npool.cpu.windows.suffix_rows`."""
+def tall_rows(words: Words, rest: int, blocks: bool) -> Callable[..., None]:
+    """As `npool.cpu.windows.tall_rows`."""
 
     def fold(
-        dst: int, cap: int, at: int, pitch: int, src: int, offsets: int, places: int, cols: int,
-        params: int, taps: int, n: int,
+        dst: int, cap: int, at: int, pitch: int, kept: int, suffix: int, run: int, more: int,
+        rows: int, n: int,
     ) -> None:  # fmt: skip
-        element = _lifted(words, src, offsets, cols, places, params, n)
-        into = [_Scratch(words, dst, cap, at + k * pitch) for k in range(taps + 1)]
+        into = [_Scratch(words, dst, cap, at + k * pitch) for k in range(TALL)]
+        seen = [_Scratch(words, kept, cap, get(rows, k)) for k in range(2 * TALL)]
+        behind, running, begun = (_Scratch(words, kept, cap, o) for o in (suffix, run, more))
+
+        def folded(*values: Any) -> Any:
+            found = None
+            for value in values:
+                found = value if found is None else words.combine(found, value)
+            return found
+
         for i in range(n):
-            behind, folded = into[taps][i], None
-            for k in reversed(range(taps)):
-                value = element(k, i)
-                folded = value if folded is None else words.combine(value, folded)
-                into[k][i] = words.combine(folded, behind)
-
-    return fold
-
-
-def prefix_rows(words: Words) -> Callable[..., None]:
-    """As `npool.cpu.windows.prefix_rows`."""
-
-    def fold(
-        dst: int, cap: int, at: int, pitch: int, kept: int, run: int, suffix: int, src: int,
-        offsets: int, places: int, far: int, cols: int, params: int, taps: int, n: int,
-    ) -> None:  # fmt: skip
-        element = _lifted(words, src, offsets, cols, places, params, n)
-        running = _Scratch(words, kept, cap, run)
-        for i in range(n):
-            begun = so_far = running[i]
-            folded = None
-            for k in range(taps):
-                suffixes = _Scratch(words, kept, cap, suffix + k * pitch)
-                into = _Scratch(words, dst, cap, at + k * pitch)
-                into[i] = words.combine(suffixes[i], so_far)
-                value = element(k, i)
-                folded = value if folded is None else words.combine(folded, value)
-                so_far = words.combine(begun, folded)
-            running[i] = so_far
+            middle = (behind[i], running[i]) if blocks else ()
+            before = (begun[i],) if rest else ()
+            tails = [row[i] for row in seen[TALL:]]
+            for k in range(TALL):
+                heads = [row[i] for row in seen[k:TALL]]
+                into[k][i] = folded(*heads, *middle, *before, *tails[: k + 1])
+            if blocks:
+                behind[i] = folded(*before, *tails[: TALL - rest])
+                running[i] = words.combine(running[i], behind[i])
+            if rest:
+                begun[i] = folded(*tails[TALL - rest :])
 
     return fold
 

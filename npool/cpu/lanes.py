@@ -363,23 +363,6 @@ def gather(line, src, begin, stride, within, inner, n):
             d[i * inner + j] = cut_line(src + (begin + i * stride + j * within) * ITEM, 1)[0]
 
 
-def suffixes(dst, cap, at, pitch, src, lists, cols, params, taps, n):
-    """Fold `taps` (1 to 4) rows of the source onto the row of `dst` behind them, from the last on.
-
-    Rows start at ``lists[0]`` in places ``lists[1]``; their folds are written `pitch` apart from
-    `at` on.
-    """
-    suffix_rows(dst, cap, at, pitch, src, lists, lists + CHUNK * 8, cols, params, taps, n)
-
-
-def prefixes(dst, cap, at, pitch, kept, run, suffix, src, lists, far, cols, params, taps, n):
-    """Windows from the suffixes in `kept`, `pitch` apart from `suffix` on, and what follows them.
-
-    What follows is folded in the row of `kept` at `run`: before each of the `taps` rows at
-    ``lists[0]`` is added to it, it makes a window with the next suffix. What lies `far` behind a
-    row is prefetched.
-    """
-    prefix_rows(
-        dst, cap, at, pitch, kept, run, suffix, src, lists, lists + CHUNK * 8, far, cols, params,
-        taps, n,
-    )  # fmt: skip
+def tall(dst, cap, at, pitch, kept, suffix, run, more, lists, n):
+    """Windows of `TALL` rows, from rows of `kept` at ``lists[0]``; see `npool.cpu.van_herk`."""
+    tall_rows(dst, cap, at, pitch, kept, suffix, run, more, lists, n)

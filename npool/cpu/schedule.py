@@ -46,6 +46,9 @@ from npool.cpu.tiling import (
     scratch_size,
     slid_ahead,
     slide_name,
+    tall_name,
+    tall_pitch,
+    tall_rows,
 )
 from npool.geometry import Plan
 from npool.memory import address
@@ -64,6 +67,9 @@ WHOLE_ELEMENTS = 1 << 15
 DIRECT_BYTES, PART = 1 << 17, 1 << 11
 #: Bytes of a row of results whose first few are written apart, so that the others begin on a line.
 LONG = 1 << 10
+#: Taps from which on rows are folded along themselves in registers, each number by a loop of its
+#: own: 63 took 1.5 (max) to 2 (sum) times as long by passes over scratch.
+LONG_TAPS = 17
 #: Bytes of a row of which two are folded at once, where that saves but one fold in four.
 PAIR_BYTES = 1 << 12
 
@@ -90,6 +96,8 @@ class Schedule:
     #: The loop of `npool.cpu.pooled`: "pooled" or "direct", after "wide_" past four taps, and
     #: after "ordered_" where rows are folded in the order of their positions.
     loop: str = ""
+    #: The loop of `npool.cpu.lanes.tall`, for `npool.cpu.van_herk`.
+    tall: str = ""
 
 
 @lru_cache(maxsize=1024)
@@ -185,12 +193,11 @@ def schedule(
     loop, paired, direct, sliding = "", False, False, False
     tall = bool(block and not strided) and fit_van_herk(dims, inner, width, idempotent)
     if tall:
-        row_bytes = row.extent(row.tile, 0) * inner * width
-        driver, block = "van_herk", max(1, min(4, tiling.TALL_ROWS // row_bytes))
-        if inner == 1 and not placed:
-            loop = long_name(row, lanes)
-    elif block and not strided and fit_slides(dims, inner, lanes, itemsize):
-        driver, sliding, block = "pooled", True, 1
+        driver, block = "van_herk", tiling.TALL
+    elif (
+        block and (not strided or row.in_stride == -1) and fit_slides(dims, inner, lanes, itemsize)
+    ):
+        driver, sliding, block, strided = "pooled", True, 1, False
         loop, ways = slide_name(dims, placed), 0
     elif block and not strided and is_small(dims, inner):
         driver, loop = "pooled", "pooled"
@@ -208,15 +215,20 @@ def schedule(
             loop = f"ordered_{loop}"
         if max(fused, row.kernel) > 4:
             loop = f"wide_{loop}"
+    if (tall or (driver == "strips" and row.kernel >= LONG_TAPS)) and inner == 1 and not placed:
+        loop = long_name(row, lanes)
     row_length = row.extent(row.tile, segment) * inner
     spare = max(0, ways - 1)  # a row is made a multiple of so many positions
     capacity = scratch_size(dims, inner, segment)
+    pitch, tall_loop = 0, ""
     if sliding:
         row_length = capacity = 0
     elif block:
         height = dims[-2].extent(dims[-2].tile, 0) if dims[-2].mode == FLAT else block
         if tall:
-            height = max(block, dims[-2].kernel + 2)
+            height = tall_rows(column.kernel)
+            tall_loop = tall_name(column.kernel)
+            row_length = pitch = tall_pitch(row_length + spare + 64 // first_bytes, first_bytes)
         if direct:
             row_length = PART // itemsize + row.span
         capacity = height * (row_length + spare) + (max(2, ways) + 1) * ROUND
@@ -236,10 +248,11 @@ def schedule(
         "IN_WITHIN": inner_dim.in_stride,
         "OUT_WITHIN": inner_dim.out_stride,
         "SEGMENT_LENGTH": segment,
-        # A multiple of 8 keeps the parts of a buffer aligned.
-        "CAP": -(-capacity // 8) * 8,
+        # A multiple of 64 keeps the parts of a buffer aligned.
+        "CAP": -(-capacity // 64) * 64,
         "ITEM_BYTES": width,
         "BUFFERS": buffers,
+        "PITCH": pitch,
         "LINE_BYTES": -(-row_length * itemsize // 8) * 8 if strided else 0,
         "SIZE_COLS": row_length if placed and not sliding else 0,
         "STRIDED": int(strided),
@@ -258,12 +271,12 @@ def schedule(
         "STREAM_BYTES": 0,
         "DIRECT": 2 if sliding else int(direct),
         "RESULT_BYTES": out_itemsize,
-        "PAST": int(bool(sliding or loop.endswith("long")) and moved > tiling.LARGEST_CACHE // 2),
+        "PAST": 0,
         "PAIRED": int(paired),
-        "PLACE_BYTES": min(8, width - first_bytes)
-        if placed and driver in ("pooled", "van_herk")
-        else 8,
+        "PLACE_BYTES": min(8, width - first_bytes) if placed and driver == "pooled" else 8,
     }
+    if (sliding or loop.endswith("long")) and moved > tiling.LARGEST_CACHE // 2:
+        values["PAST"] = 1 + int(itemsize * prod(plan.shape) > tiling.LARGEST_CACHE // 2)
     if sliding:
         if itemsize * prod(plan.shape) >= PREFETCHED:
             values["AHEAD"] = slid_ahead(column, itemsize, loop)
@@ -316,8 +329,9 @@ def schedule(
     )
     tables = (address(table), address(head), address(span_table))
     return Schedule(
-        table, head, span_table, tasks, scratch, strided, driver, max(1, work), None, tables, loop
-    )
+        table, head, span_table, tasks, scratch, strided, driver, max(1, work), None, tables, loop,
+        tall_loop,
+    )  # fmt: skip
 
 
 def _wholes(dims: list[Dim], width: int, counted: bool, divisor: int) -> Schedule:

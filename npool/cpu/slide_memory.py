@@ -25,6 +25,10 @@ _I64, _I32 = ir.IntType(64), ir.IntType(32)
 Source = tuple[Any, Any]
 
 
+#: How many bytes behind what is read is asked for once more, from the second cache.
+NEAR = 256
+
+
 class Some(NamedTuple):
     """As many source rows as are known at run time only, at least one."""
 
@@ -54,10 +58,11 @@ class RowMemory:
 
     def __init__(
         self, e: Emitter, form: Form, taps: int, steps: tuple[int, int], fresh: int,
-        given: dict[str, Any],
+        backwards: bool, given: dict[str, Any],
     ) -> None:  # fmt: skip
         self.e, self.b, self.form, self.taps, self.fresh = e, e.b, form, taps, fresh
         self.stride, self.dilation = steps
+        self.backwards = backwards
         self.n, self.given = form.lanes, given
         words = e.words
         # Whether taps lie in the vectors behind, and which phases of the stride have any.
@@ -91,14 +96,28 @@ class RowMemory:
     def load(self, base: Any, c: Any, mask: Mask | None) -> Any:
         """The vector of the source at column `c`, without what the mask leaves out."""
         e, b, dtype = self.e, self.b, self.e.words.source
-        kind = ir.VectorType(element(dtype), self.n)
-        at = b.add(base, b.mul(c, _I64(dtype.itemsize)))
-        place = b.inttoptr(at, kind.as_pointer())
+        kind, n = ir.VectorType(element(dtype), self.n), _I64(self.n)
+        # The element that comes first in memory: of rows that run backwards, the last.
+        low = b.sub(_I64(1 - self.n), c) if self.backwards else c
+        place = b.inttoptr(b.add(base, b.mul(low, _I64(dtype.itemsize))), kind.as_pointer())
         if mask is None:
-            e.check(base, c, dtype, _I64(self.n))
-            return b.load(place, align=dtype.itemsize)
-        _check_part(e, base, c, dtype, _I64(self.n), mask.end)
-        return masked(b, "load", kind, place, dtype, mask.lanes, ir.Constant(kind, ir.Undefined))
+            e.check(base, low, dtype, n)
+            return self.turned(b.load(place, align=dtype.itemsize))
+        if self.backwards:
+            end = b.sub(_I64(1), mask.end)
+            _check_part(e, b.add(base, b.mul(end, _I64(dtype.itemsize))), b.sub(low, end), dtype, n,
+                        mask.end)  # fmt: skip
+        else:
+            _check_part(e, base, c, dtype, n, mask.end)
+        lanes, blank = self.turned(mask.lanes), ir.Constant(kind, ir.Undefined)
+        return self.turned(masked(b, "load", kind, place, dtype, lanes, blank))
+
+    def turned(self, vector: Any) -> Any:
+        """A vector, its lanes the other way round where rows run backwards in memory."""
+        if not self.backwards:
+            return vector
+        last = list(range(self.n - 1, -1, -1))
+        return self.b.shuffle_vector(vector, vector, ir.Constant(self.numbers.type, last))
 
     def store(self, results: list[Parts], x: Any, mask: Mask | None) -> None:
         """Write the results from `x` on, under a mask if there is one."""
@@ -133,16 +152,32 @@ class RowMemory:
 
     def ask(self, rows: Rows, x: Any) -> None:
         """Prefetch what lies `far` bytes behind the rows that no window saw before."""
-        b, item = self.b, self.e.words.source.itemsize
+        e, b, far = self.e, self.b, self.given["far"]
+        item = e.words.source.itemsize
         c = b.sub(b.mul(x, _I64(self.stride)), self.given["before"])
-        at = b.add(b.mul(c, _I64(item)), self.given["far"])
-        with b.if_then(b.icmp_signed("!=", self.given["far"], _I64(0))):
-            assert not isinstance(rows, Some)
-            for k, (base, _) in enumerate(rows):
-                if not self.fresh >> k & 1:
-                    continue
-                for line in range(0, max(1, self.n * self.stride * item), 64):
-                    ask_line(b, b.add(b.add(base, at), _I64(line)))
+        at = b.mul(c, _I64(-item if self.backwards else item))
+        assert not isinstance(rows, Some)
+        lines = [
+            b.add(b.add(base, at), _I64(line))
+            for k, (base, _) in enumerate(rows)
+            if self.fresh >> k & 1
+            for line in range(0, max(1, self.n * self.stride * item), 64)
+        ]
+        with b.if_then(b.icmp_signed("!=", far, _I64(0))):
+            # From memory into the second cache, which takes more lines at a time than the first
+            # (docs/performance.md); one row alone the CPU follows by itself, and positions of
+            # many taps take longer than memory does.
+            slow = e.words.placed and len(rows) * self.taps > 8
+            several = len(rows) > 1 and not slow
+            beyond = b.icmp_signed(">", self.given["past"], _I64(1))
+            with b.if_else(b.and_(beyond, ir.IntType(1)(several))) as (memory, cache):
+                with memory:
+                    for line in lines:
+                        ask_line(b, b.add(line, far), 2)
+                        ask_line(b, b.add(line, _I64(-NEAR if self.backwards else NEAR)), 1)
+                with cache:
+                    for line in lines:
+                        ask_line(b, b.add(line, far), 1)
 
     def aligned(self, x: Any) -> list[Any]:
         """Of each kind of results: do they go past the caches, in whole vectors from `x` on?"""

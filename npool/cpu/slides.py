@@ -272,7 +272,7 @@ def _tree(values: list[Parts], combine: Callable[[Parts, Parts], Parts]) -> Part
 
 def slide_rows(
     words: Words, form: Form, rows: int, taps: int, stride: int, dilation: int, fresh: int,
-    paired: bool,
+    paired: bool, backwards: bool,
 ) -> Any:  # fmt: skip
     """Results `first` to `stop` of `m` rows: see `lanes.slid`.
 
@@ -282,8 +282,8 @@ def slide_rows(
     They have `body` elements, the first of which is `before` behind where the windows of result 0
     begin. `fresh` has a bit for each of a window's rows that no window before has seen, what lies
     `far` bytes behind which is prefetched. With `paired` rows, all rows of a window but the last
-    are the next one's first. With `past`, results go past the caches where they lie on whole
-    vectors.
+    are the next one's first. Rows may run `backwards` in memory. With `past`, results go past the
+    caches where they lie on whole vectors.
     """
 
     def emit(e: Emitter, inside: Any, **given: Any) -> None:
@@ -294,7 +294,7 @@ def slide_rows(
 
         def each(count: int | None) -> None:
             whole = count == rows
-            made = _Rows(e, form, taps, (stride, dilation), fresh, given)
+            made = _Rows(e, form, taps, (stride, dilation), fresh, backwards, given)
             made.reach(whole)
             if not whole:
                 with cgutils.for_range(b, m, intp=_I64) as loop:

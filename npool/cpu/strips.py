@@ -23,7 +23,7 @@ def strips(shared, x, values, positions, scratch, first, last):
         if stopped(env):
             break
         strip_task(env, dims, head, spans, work, lists, task)
-    if get(head, STREAM_BYTES) > 0:
+    if get(head, STREAM_BYTES) > 0 or get(head, PAST) > 0:
         fence()
 
 
@@ -152,7 +152,7 @@ def strip_task(env, dims, head, spans, work, lists, task):
                 True, n, lines, 0, 4,
             )  # fmt: skip
             strip_store(
-                env, dims, head, spans, work, lists, r, r + m, target, above, pitch, 1, m * pitch
+                env, dims, head, spans, work, lists, r, r + m, target, above, pitch, m * pitch
             )
             at += m * step * pitch
             r += m
@@ -197,7 +197,7 @@ def strip_task(env, dims, head, spans, work, lists, task):
                     stride, step * climb, taps, True, body, m, far, lead,
                 )  # fmt: skip
             strip_store(
-                env, dims, head, spans, work, lists, r, r + m, target, above, pitch, 1, m * pitch
+                env, dims, head, spans, work, lists, r, r + m, target, above, pitch, m * pitch
             )
             put(env, A, a)
             put(env, B, b)
@@ -238,8 +238,33 @@ def fill_ends(env, cap, at, pitch, before, body, m):
         )
 
 
-def strip_store(env, dims, head, spans, work, lists, r, end, target, above, pitch, climb, total):
-    """Fold rows along themselves and write rows `r` to `end`; one lies every `climb` in A."""
+def long_store(env, dims, head, spans, work, r, end, target, above, pitch):
+    """Fold rows along themselves in registers, and write rows `r` to `end`."""
+    row = get(head, DEPTH) - 1
+    column, at = row - 1, 0
+    lift = dim(dims, column, OUT_STRIDE)
+    over = above * span(spans, span_of(spans, dims, row, 0), DIVISORS)
+    while r < end:
+        s = span_of(spans, dims, column, r)
+        m = min(end, span(spans, s, STOPS)) - r
+        count = over * span(spans, s, DIVISORS)
+        if get(head, COUNTED) == 2:
+            count = get(head, DIVISOR)
+        call_long(
+            get(env, LONG), get(env, A), get(head, CAP), at, pitch, m, get(env, VALUES),
+            target + work_of(work, row, START), lift, work_of(work, row, SIZE), get(head, PAST),
+            count,
+        )  # fmt: skip
+        r += m
+        target += m * lift
+        at += m * pitch
+
+
+def strip_store(env, dims, head, spans, work, lists, r, end, target, above, pitch, total):
+    """Fold rows along themselves and write rows `r` to `end`."""
+    if get(env, LONG) != 0:
+        long_store(env, dims, head, spans, work, r, end, target, above, pitch)
+        return
     row = get(head, DEPTH) - 1
     column = row - 1
     cap, inner, step = get(head, CAP), get(head, INNER), 1
@@ -280,7 +305,7 @@ def strip_store(env, dims, head, spans, work, lists, r, end, target, above, pitc
             call_store(
                 get(env, STORE), out, get(env, POSITIONS), where, lift,
                 dim(dims, row, OUT_STRIDE), get(head, OUT_WITHIN), get(env, A), cap,
-                first + done * step * inner, pitch * climb, listed(lists, 2, 0),
+                first + done * step * inner, pitch, listed(lists, 2, 0),
                 listed(lists, 2, 1), listed(lists, 2, 2), listed(lists, 2, 3), step, inner, n, m,
                 count, get(env, PARAMS),
             )  # fmt: skip
@@ -289,7 +314,7 @@ def strip_store(env, dims, head, spans, work, lists, r, end, target, above, pitc
             done += n
         r += m
         target += m * dim(dims, column, OUT_STRIDE)
-        first += m * pitch * climb
+        first += m * pitch
 
 
 def strip_stream(env, head, target, lift, n, m):

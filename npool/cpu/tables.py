@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from npool.cpu.dimensions import FLAT, FUSED, PLAIN, ROWS, SEGMENT
-from npool.cpu.tiling import CHUNK
+from npool.cpu.tiling import CHUNK, TALL
 
 __all__ = ["CHUNK", "COLUMNS", "CONSTANTS", "DIMS_WIDTH", "ENV", "HEAD", "SPANS", "THREAD_ROWS"]
 
@@ -16,12 +16,12 @@ HEAD = (
     "LINE_BYTES", "SIZE_COLS", "STRIDED", "COUNTED", "DIVISOR", "IDEMPOTENT", "SPLIT_ROW",
     "BLOCK", "REFILL", "ROUND", "DEPTH", "FIRST_BYTES", "AHEAD", "STREAM_BYTES", "DIRECT",
     "SOURCE_BYTES", "ROW_BUFFERS", "PLACE_BYTES", "PAIRED", "PLANE", "MASKS", "MASKS_EACH", "DRAWN",
-    "PAST", "RESULT_BYTES",
+    "PAST", "RESULT_BYTES", "PITCH",
 )  # fmt: skip
 #: Addresses: of the arrays and compiled loops of a call, and of a thread's scratch.
 ENV = (
     "X", "VALUES", "POSITIONS", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "SPLIT",
-    "GATHER", "STOP", "MASKED", "WHOLE", "POOLED", "PICKS", "DIVIDED", "SUFFIXES", "PREFIXES",
+    "GATHER", "STOP", "MASKED", "WHOLE", "POOLED", "PICKS", "DIVIDED", "TALL_FOLD",
     "LONG", "DIMS_AT", "HEAD_AT", "SPANS_AT", "A", "B", "C", "LINE", "COLS", "ROW_A", "ROW_B",
     "ROW_C",
 )  # fmt: skip
@@ -45,6 +45,7 @@ CONSTANTS: dict[str, int] = {
     "SPANS_WIDTH": len(SPANS),
     "THREAD_ROWS": THREAD_ROWS,
     "MANY": 16,
+    "TALL": TALL,
     "CHUNK": CHUNK, "PLAIN": PLAIN, "FUSED": FUSED, "ROWS": ROWS, "FLAT": FLAT,
     "SEGMENT": SEGMENT,
 }  # fmt: skip

@@ -8,10 +8,25 @@ from pathlib import Path
 from npool.cpu.dimensions import FLAT, FUSED, PLAIN, ROWS, Dim, in_order
 
 __all__ = [
-    "CHUNK", "LARGEST_CACHE", "fit_planes", "fit_slides", "fit_strips", "fit_tiles", "fit_van_herk",
-    "fit_wholes", "is_direct", "is_small", "line_bytes", "long_name",
-    "scratch_size", "slid_ahead",
+    "CHUNK",
+    "LARGEST_CACHE",
+    "TALL",
+    "fit_planes",
+    "fit_slides",
+    "fit_strips",
+    "fit_tiles",
+    "fit_van_herk",
+    "fit_wholes",
+    "is_direct",
+    "is_small",
+    "line_bytes",
+    "long_name",
+    "scratch_size",
+    "slid_ahead",
     "slide_name",
+    "tall_name",
+    "tall_pitch",
+    "tall_rows",
 ]  # fmt: skip
 
 #: Rows folded before a partial result is set apart.
@@ -28,7 +43,9 @@ PLANE_ROW, PLANE_BYTES = 64, 1 << 13
 #: Where windows are tall: bytes of a row, at least (shorter rows cost more as blocks than in one
 #: flat pass: 0.6 to 0.8 of the speed below this), of the rows that are folded along themselves
 #: together, and of all suffixes; rows of results a task; and taps of a sum, whose error grows.
-TALL_ROW, TALL_ROWS, TALL_BYTES, TALL_TILE, TALL_SUM = 1 << 9, 1 << 13, 1 << 22, 128, 128
+TALL_ROW, TALL_RING, TALL_BYTES, TALL_TILE, TALL_SUM = 1 << 9, 3 << 18, 1 << 22, 512, 1024
+#: Rows of results that are made of tall windows together.
+TALL = 8
 #: Past this a tile shrinks even where its windows overlap more than they advance.
 HUGE_TILE = 1 << 22
 #: The most that a tile may take at all, in bytes.
@@ -100,6 +117,23 @@ def fit_wholes(dims: list[Dim]) -> bool:
     )
 
 
+def tall_rows(kernel: int) -> int:
+    """Rows of scratch of `npool.cpu.van_herk`: a ring, blocks, a prefix and rows folded ahead."""
+    middle = (kernel - 1) // TALL - 1
+    return (middle + 3) * TALL + middle + 2
+
+
+def tall_name(kernel: int) -> str:
+    """The loop of `npool.cpu.lanes.tall` for windows of `kernel` rows."""
+    return f"{(kernel - 1) % TALL}_{int(kernel > 2 * TALL)}_tall"
+
+
+def tall_pitch(row_length: int, first_bytes: int) -> int:
+    """How far apart rows of scratch lie: whole lines of the cache, an odd number of them."""
+    lines = -(-row_length * first_bytes // 64)
+    return (lines | 1) * 64 // first_bytes
+
+
 def fit_van_herk(dims: list[Dim], inner: int, width: int, idempotent: bool) -> bool:
     """Tile `dims` for `npool.cpu.van_herk`, if it can serve them, tiled for strips before."""
     row, column = dims[-1], dims[-2]
@@ -107,18 +141,21 @@ def fit_van_herk(dims: list[Dim], inner: int, width: int, idempotent: bool) -> b
         column.mode != FLAT
         or column.stride != 1
         or column.dilation != 1
-        or column.kernel < 8
+        or column.kernel <= TALL
         or row.extent(row.tile, 0) * inner * width < TALL_ROW
         or (column.kernel > TALL_SUM and not idempotent)
         or any(dim.mode == FUSED and dim.kernel > 1 for dim in dims[:-2])
-        or (column.kernel + 2) * row.extent(row.tile, 0) * inner * width > TALL_BYTES
+        or tall_rows(column.kernel) * row.extent(row.tile, 0) * inner * width > TALL_BYTES
     ):
         return False
-    while row.extent(row.tile, 0) * inner * width > TALL_ROWS // 2 and (
+    row.tile, rows = row.out, tall_rows(column.kernel)
+    while row.extent(row.tile, 0) * inner * width * rows > TALL_RING and (
         row.tile * row.stride > 4 * row.halo
     ):
         row.tile = -(-row.tile // 2)
-    column.tile = min(column.out, column.kernel * -(-TALL_TILE // column.kernel))
+    # Rows that tiles share are fetched for each: as few tiles as leave something to each thread.
+    shared = column.out // 8 // TALL * TALL
+    column.tile = min(column.out, max(TALL_TILE // 4, min(TALL_TILE, shared)))
     return True
 
 
@@ -159,28 +196,32 @@ def slide_name(dims: list[Dim], placed: bool) -> str:
         (row.kernel, row.stride, row.dilation if row.kernel > 1 else 1) if row.pooled else (1, 1, 1)
     )
     bits = sum(one << k for k, one in enumerate(fresh))
+    backwards = row.in_stride < 0 and row.length > 1
     order = "ordered_" if placed and in_order(dims) else ""
-    return f"{order}{len(fresh)}_{taps}_{stride}_{dilation}_{bits}_{int(paired)}_slid"
+    return (
+        f"{order}{len(fresh)}_{taps}_{stride}_{dilation}_{bits}_{int(paired)}_{int(backwards)}_slid"
+    )
 
 
 def slid_ahead(column: Dim, itemsize: int, loop: str) -> int:
     """How many bytes behind what is read the loop of that name prefetches."""
     # What the same rows of windows some rows on see, so that all of it is asked for once; along
     # rows that are long.
-    paired = loop.split("_")[-2] == "1"
+    paired, backwards = (flag == "1" for flag in loop.split("_")[-3:-1])
     step = column.stride * abs(column.in_stride) * itemsize * (2 if paired else 1)
-    if step == 0 or step > SLID_BYTES // 2:
-        return SLID_AHEAD
-    return step * -(-SLID_AHEAD // step)
+    ahead = SLID_AHEAD
+    if 0 < step <= SLID_BYTES // 2:
+        ahead = step * -(-SLID_AHEAD // step)
+    return -ahead if backwards else ahead
 
 
 def long_name(row: Dim, lanes: int) -> str:
     """The loop of `npool.cpu.lanes.long` that folds rows of scratch along themselves, or none."""
     fits = (
         lanes > 0
-        and row.mode == FLAT
+        and row.mode in (PLAIN, FLAT)
         and row.stride == row.dilation == row.out_stride == 1
-        and 2 <= row.kernel <= 4 * lanes
+        and row.kernel <= 4 * lanes
         and len(row.runs) <= 1
     )
     return f"{row.kernel}_long" if fits else ""

@@ -1,12 +1,17 @@
 """The driver of tall windows: van Herk's and Gil and Werman's blocks, for folds without an inverse.
 
-Rows are taken in blocks as tall as a window. A window that starts in one block ends in the next:
-its fold is that of the first block's rows from its start on, a suffix, and of the next one's rows
-up to its end, a prefix. So a row costs three folds however tall the windows are (M. van Herk,
-Pattern Recognition Letters 13, 1992; J. Gil and M. Werman, IEEE PAMI 15, 1993). Suffixes of one
-block are kept in scratch; prefixes are made along with the results, a few rows at a time, which are
-folded along themselves while they are in the first cache. `npool.cpu.folds` says what the
-arguments are, `npool.cpu.schedule` which calls come here.
+Rows of results are made `TALL` at a time. Their windows begin in one block of so many rows of the
+input and end in another: a window is what it sees of the first, a suffix; the blocks between,
+which all of them see whole; and what it sees of the last, a prefix. Suffixes and prefixes stay in
+registers, so a row costs three folds and is read twice. The blocks between are folds of
+`TALL` rows each, of which again a window slides on by one a time: as many blocks as that has make
+suffixes, kept, and prefixes, in one row, as is done with rows where blocks are as tall as windows
+(M. van Herk, Pattern Recognition Letters 13, 1992; J. Gil and M. Werman, IEEE PAMI 15, 1993).
+
+What windows see is kept in a ring of rows, each of which begins on a line of the cache, and no two
+that are read together at the same place of a page. Results are folded along themselves while they
+are in the first cache. `npool.cpu.folds` says what the arguments are, `npool.cpu.schedule` which
+calls come here.
 """
 
 # The free names below come from the namespace that `npool.cpu.drivers` compiles this in.
@@ -30,99 +35,99 @@ def van_herk(shared, x, values, positions, scratch, first, last):
         fence()
 
 
-def long_store(env, dims, head, spans, work, r, end, target, above, pitch):
-    """Fold rows along themselves in registers, and write rows `r` to `end`."""
-    row = get(head, DEPTH) - 1
-    column, at = row - 1, 0
-    lift = dim(dims, column, OUT_STRIDE)
-    over = above * span(spans, span_of(spans, dims, row, 0), DIVISORS)
-    while r < end:
-        s = span_of(spans, dims, column, r)
-        m = min(end, span(spans, s, STOPS)) - r
-        count = over * span(spans, s, DIVISORS)
-        if get(head, COUNTED) == 2:
-            count = get(head, DIVISOR)
-        call_long(
-            get(env, LONG), get(env, A), get(head, CAP), at, pitch, m, get(env, VALUES),
-            target + work_of(work, row, START), lift, work_of(work, row, SIZE), get(head, PAST),
-            count,
-        )  # fmt: skip
-        r += m
-        target += m * lift
-        at += m * pitch
-
-
 def van_herk_task(env, dims, head, spans, work, lists, task):
     """One tile of rows at one place of the axes before the column."""
-    column, cap = get(head, DEPTH) - 2, get(head, CAP)
+    column, cap, wide = get(head, DEPTH) - 2, get(head, CAP), get(head, PITCH)
+    whole = get(env, A)
     source, place, target, above, count, pitch, before, body = strip_place(
         env, dims, head, spans, work, lists, task
     )
+    # What is fetched starts on a line of the cache; folds do with what lies before it.
+    kept, whole = whole, get(env, A)
+    lead = (whole - kept) // get(head, FIRST_BYTES)
     body = body if count > 0 else 0
-    whole, kernel, length = get(env, A), dim(dims, column, KERNEL), dim(dims, column, LENGTH)
-    along, climb = dim(dims, column, IN_STRIDE), dim(dims, column, PLACE)
+    kernel, lift = dim(dims, column, KERNEL), dim(dims, column, OUT_STRIDE)
+    rest, middle = (kernel - 1) % TALL, (kernel - 1) // TALL - 1
+    size = (middle + 3) * TALL
+    folds = size * wide
+    run = folds + middle * wide
+    more = run + wide
     r = work_of(work, column, START)
     end = r + work_of(work, column, SIZE)
-    lift = dim(dims, column, OUT_STRIDE)
     target += r * lift
-    top, run = r - dim(dims, column, BEFORE), (kernel + 1) * pitch
-    # Padding at the ends of rows, and the suffix of no rows: none of these is written again.
-    call_fill(get(env, FILL), whole, cap, 0, pitch, pitch, kernel + 1)
+    top, apart = r - dim(dims, column, BEFORE), wide
+    if get(head, SPLIT_ROW) > 1:
+        apart = pitch
+    if apart == pitch or get(head, ITEM_BYTES) > get(head, FIRST_BYTES):
+        lead = 0
+    if body > 0:
+        fill_ends(env, cap, 0, wide, before, body, size)
+    else:
+        call_fill(get(env, FILL), whole, cap, 0, wide, wide, size)
+    fetch_ring(env, dims, head, source, place, top, 0, kernel - 1, size, before, body)
+    for k in range(middle):
+        fold_block(env, cap, whole, folds + k * wide, (k + 1) * TALL * wide, wide, TALL, pitch)
+    fold_block(env, cap, whole, more, (middle + 1) * TALL * wide, wide, rest, pitch)
+    at, first = middle, 0
     while r < end and not stopped(env):
-        # The rows of this block that lie inside the input.
-        low = max(0, min(kernel, -top))
-        high = max(low, min(kernel, length - top))
-        if body == 0:
-            low = high = kernel
-        call_fill(get(env, FILL), whole, cap, high * pitch, pitch, pitch, kernel - high)
-        j = high
-        while j > low:
-            m = min(4, j - low)
-            j -= m
-            for k in range(m):
-                set_list(lists, 0, k, source + (top + j + k) * along)
-                set_list(lists, 1, k, place + (top + j + k) * climb)
-            call_suffixes(
-                get(env, SUFFIXES), whole, cap, j * pitch + before, pitch, get(env, X), lists,
-                get(env, COLS), get(env, PARAMS), m, body,
-            )  # fmt: skip
-        if low > 0:
+        begin = first + kernel - 1
+        fetch_ring(env, dims, head, source, place, top, begin, begin + TALL, size, before, body)
+        if at == middle:
+            for back in range(2, middle + 1):
+                fold_block(
+                    env, cap, whole, folds + (middle - back) * wide,
+                    folds + (middle - back) * wide, wide, 2, pitch,
+                )  # fmt: skip
+            call_fill(get(env, FILL), whole, cap, run, wide, wide, 1)
+            at = 0
+        for k in range(TALL):
+            set_list(lists, 0, k, (first + k) % size * wide - lead)
+            set_list(lists, 0, TALL + k, (begin + k) % size * wide - lead)
+        for k in range(3):
+            put(env, A + k, get(env, ROW_A + k))
+        call_tall(
+            get(env, TALL_FOLD), get(env, A), cap, 0, apart, whole, folds + at * wide - lead,
+            run - lead, more - lead, lists, lead + pitch,
+        )  # fmt: skip
+        put(env, A, get(env, A) + lead * get(head, FIRST_BYTES))
+        m = min(TALL, end - r)
+        strip_store(env, dims, head, spans, work, lists, r, r + m, target, above, apart, m * apart)
+        put(env, A, whole)
+        target += m * lift
+        r += m
+        first += TALL
+        at += 1
+
+
+def fetch_ring(env, dims, head, source, place, top, first, end, size, before, body):
+    """Rows `first` to `end` of a tile whose first is the input's `top`, to where they belong."""
+    column, cap, wide = get(head, DEPTH) - 2, get(head, CAP), get(head, PITCH)
+    along, climb = dim(dims, column, IN_STRIDE), dim(dims, column, PLACE)
+    length, j = dim(dims, column, LENGTH), first
+    while j < end and body > 0:
+        at, y = j % size, top + j
+        m = min(end - j, size - at)
+        if y >= 0 and y < length:
+            m = min(m, length - y)
+            o, p = source + y * along, place + y * climb
             call_rows(
-                get(env, SCRATCH_ROWS), whole, cap, 0, pitch, whole, low * pitch, 0, 0, 0, 0,
-                get(env, COLS), 0, 0, 0, 0, 0, get(env, PARAMS), 1, True, pitch, low, 0, 4,
+                get(env, SOURCE_ROWS), get(env, A), cap, at * wide + before, wide, get(env, X),
+                o, o, o, o, along, get(env, COLS), p, p, p, p, climb, get(env, PARAMS), 1, True,
+                body, m, get(head, AHEAD) * along, 0 if get(head, AHEAD) > 0 else 4,
             )  # fmt: skip
-        call_fill(get(env, FILL), whole, cap, run, pitch, pitch, 1)
-        j, size = 0, min(kernel, end - r)
-        while j < size and not stopped(env):
-            for k in range(3):
-                put(env, A + k, get(env, ROW_A + k))
-            y, m = top + kernel + j, min(get(head, BLOCK), size - j)
-            if body > 0 and y >= 0 and y < length:
-                m = min(m, length - y)
-                for k in range(m):
-                    set_list(lists, 0, k, source + (y + k) * along)
-                    set_list(lists, 1, k, place + (y + k) * climb)
-                fill_ends(env, cap, 0, pitch, before, body, m)
-                call_prefixes(
-                    get(env, PREFIXES), get(env, A), cap, before, pitch, whole, run + before,
-                    j * pitch + before, get(env, X), lists, get(head, AHEAD) * along,
-                    get(env, COLS), get(env, PARAMS), m, body,
-                )  # fmt: skip
-            else:
-                m = 1
-                call_rows(
-                    get(env, SCRATCH_ROWS), get(env, A), cap, 0, pitch, whole, j * pitch, run, run,
-                    run, 0, get(env, COLS), 0, 0, 0, 0, 0, get(env, PARAMS), 2, True, pitch, 1, 0,
-                    4,
-                )  # fmt: skip
-            if get(env, LONG) != 0:
-                long_store(env, dims, head, spans, work, r + j, r + j + m, target, above, pitch)
-            else:
-                strip_store(
-                    env, dims, head, spans, work, lists, r + j, r + j + m, target, above, pitch, 1,
-                    m * pitch,
-                )  # fmt: skip
-            target += m * lift
-            j += m
-        top += kernel
-        r += size
+        else:
+            if y < 0:
+                m = min(m, -y)
+            call_fill(get(env, FILL), get(env, A), cap, at * wide + before, wide, body, m)
+        j += m
+
+
+def fold_block(env, cap, whole, to, at, wide, taps, pitch):
+    """Fold `taps` rows of scratch, from the one at `at` on, into the one at `to`."""
+    for j in range(0, taps, 4):
+        o, m = at + j * wide, min(4, taps - j)
+        call_rows(
+            get(env, SCRATCH_ROWS), whole, cap, to, 0, whole, o, o + wide, o + 2 * wide,
+            o + 3 * wide, 0, get(env, COLS), 0, 0, 0, 0, 0, get(env, PARAMS), m, j == 0, pitch, 1,
+            0, 4,
+        )  # fmt: skip

@@ -130,7 +130,7 @@ def _whole(e: Emitter, vector: Callable[..., Any], kind: Any, src: Any, o: Any, 
         if bounds.CHECKED:
             e.check(src, b.add(o, i), dtype, _I64(lanes))
         place = b.gep(base, [i], inbounds=True)
-        ask_line(b, b.add(b.ptrtoint(place, _I64), _I64(AHEAD)))
+        ask_line(b, b.add(b.ptrtoint(place, _I64), _I64(AHEAD)), 1)
         return b.load(b.bitcast(place, kind.as_pointer()), align=dtype.itemsize)
 
     def folded(first: Any, last: Any, step: int, start: list[Any]) -> list[Any]:
@@ -165,7 +165,7 @@ def _whole(e: Emitter, vector: Callable[..., Any], kind: Any, src: Any, o: Any, 
     if bounds.CHECKED:
         e.check(src, b.add(o, whole), dtype, left)
     place = b.bitcast(b.gep(base, [whole], inbounds=True), kind.as_pointer())
-    ask_line(b, b.add(b.ptrtoint(place, _I64), _I64(AHEAD)))
+    ask_line(b, b.add(b.ptrtoint(place, _I64), _I64(AHEAD)), 1)
     rest = masked(b, "load", kind, place, dtype, _first(b, left, lanes), identity)
     (total,) = folded(fours, whole, lanes, [rest])
     before = b.block

@@ -15,9 +15,10 @@ from numba import types
 from npool.cpu.access import ask
 from npool.cpu.emit import Emitter, kind_of, tuple_of, word
 from npool.cpu.parts import Words
+from npool.cpu.tiling import TALL
 
 __all__ = [
-    "finish_taps", "fold_pair", "fold_taps", "masked_row", "prefix_rows", "suffix_rows",
+    "finish_taps", "fold_pair", "fold_taps", "masked_row", "tall_rows",
 ]  # fmt: skip
 
 _I64 = ir.IntType(64)
@@ -194,69 +195,49 @@ def finish_taps(words: Words, most: int) -> Any:
     return word(words, names, emit)
 
 
-def suffix_rows(words: Words) -> Any:
-    """``d[k] = fold(s[k], ..., s[taps - 1], d[taps])``, rows of one to four.
+def tall_rows(words: Words, rest: int, blocks: bool) -> Any:
+    """Windows of `TALL` rows of results from rows of scratch: see `npool.cpu.van_herk`.
 
-    In the order of the rows, those of the source first: a sum of k rows is one of k / 4 sums.
+    Each window is what it sees of the first `TALL` rows of `heads`, a suffix; the whole blocks
+    after those, the row at `suffix` and what is folded at `run` (if there are `blocks`); and what
+    it sees of the rows of `tails`, of which the `rest` before are folded at `more`. The last of
+    the blocks that are whole by then takes the place of `suffix`, and joins `run`.
     """
 
     def emit(
-        e: Emitter, dst: Any, cap: Any, at: Any, pitch: Any, src: Any, offsets: Any, places: Any,
-        cols: Any, params: Any, taps: Any, n: Any,
+        e: Emitter, dst: Any, cap: Any, at: Any, pitch: Any, kept: Any, suffix: Any, run: Any,
+        more: Any, rows: Any, n: Any,
     ) -> None:  # fmt: skip
-        numbers, none = e.params(params), _I64(0)
+        into = _rows_of(e, dst, cap, at, pitch, TALL)
+        heads, tails = (
+            [e.parts(kept, cap, e.table(rows, first + k)) for k in range(TALL)]
+            for first in (0, TALL)
+        )
+        behind, running, begun = (e.parts(kept, cap, o) for o in (suffix, run, more))
 
-        def rows(count: int) -> None:
-            into = _rows_of(e, dst, cap, at, pitch, count + 1)
-            element = _lifted(e, src, offsets, none, count, cols, places, none, numbers)
+        def body(i: Any) -> None:
+            folded = e.combine(e.take(behind, i), e.take(running, i)) if blocks else None
+            suffixes: list[Any] = []
+            for head in reversed(heads):
+                value = e.take(head, i)
+                folded = value if folded is None else e.combine(value, folded)
+                suffixes.insert(0, folded)
+            so_far, following = e.take(begun, i) if rest else None, None
+            for k, tail in enumerate(tails):
+                value = e.take(tail, i)
+                so_far = value if so_far is None else e.combine(so_far, value)
+                if k + rest >= TALL:
+                    following = value if following is None else e.combine(following, value)
+                e.put(into[k], i, e.combine(suffixes[k], so_far))
+                if blocks and k + rest == TALL - 1:
+                    e.put(behind, i, so_far)
+                    e.put(running, i, e.combine(e.take(running, i), so_far))
+            if rest:
+                e.put(begun, i, following)
 
-            def body(i: Any) -> None:
-                behind, folded = e.take(into[count], i), None
-                for k in reversed(range(count)):
-                    value = element(k, i)
-                    folded = value if folded is None else e.combine(value, folded)
-                    e.put(into[k], i, e.combine(folded, behind))
+        e.loop(n, body, interleaved=1)
 
-            e.loop(n, body)
-
-        e.choose(taps, rows)
-
-    return word(words, "dst cap at pitch src offsets places cols params taps n", emit)
-
-
-def prefix_rows(words: Words) -> Any:
-    """``d[k] = fold(suffix[k], run, s[0], ..., s[k - 1])``, and `run` with all `taps` of `s`."""
-
-    def emit(
-        e: Emitter, dst: Any, cap: Any, at: Any, pitch: Any, kept: Any, run: Any, suffix: Any,
-        src: Any, offsets: Any, places: Any, far: Any, cols: Any, params: Any, taps: Any, n: Any,
-    ) -> None:  # fmt: skip
-        numbers, none = e.params(params), _I64(0)
-
-        def rows(count: int) -> None:
-            into = _rows_of(e, dst, cap, at, pitch, count)
-            suffixes = _rows_of(e, kept, cap, suffix, pitch, count)
-            running = e.parts(kept, cap, run)
-            asked = e.b.select(e.b.icmp_signed("!=", far, none), _I64(-1), none)
-            _prefetched(e, src, offsets, far, count, asked, n)
-            element = _lifted(e, src, offsets, none, count, cols, places, none, numbers)
-
-            def body(i: Any) -> None:
-                begun = e.take(running, i)
-                so_far, folded = begun, None
-                for k in range(count):
-                    e.put(into[k], i, e.combine(e.take(suffixes[k], i), so_far))
-                    value = element(k, i)
-                    folded = value if folded is None else e.combine(folded, value)
-                    so_far = e.combine(begun, folded)
-                e.put(running, i, so_far)
-
-            e.loop(n, body)
-
-        e.choose(taps, rows)
-
-    names = "dst cap at pitch kept run suffix src offsets places far cols params taps n"
-    return word(words, names, emit)
+    return word(words, "dst cap at pitch kept suffix run more rows n", emit)
 
 
 def _rows_of(e: Emitter, base: Any, cap: Any, at: Any, pitch: Any, count: int) -> list[Any]:

@@ -31,16 +31,16 @@ demo: $(DEMO_VENV)/.with-cli ## pool the seed's examples and a photograph; leave
 	$(DEMO_VENV)/bin/npool demo --output $(DEMO_PICTURE)
 
 test: $(VENV)/.with-test ## every test and doctest (PYTEST_ARGS=... adds arguments, TORCH= leaves torch out)
-	$(RUN)/python -m pytest -W error -n auto $(PYTEST_ARGS)
+	$(RUN)/python -m pytest -W error -n auto --dist worksteal $(PYTEST_ARGS)
 
 test-cuda: $(CUDA_VENV)/.with-test-cuda ## the tests of the GPU's kernels, which need no GPU
-	$(CUDA_VENV)/bin/python -m pytest -W error -n auto $(wildcard tests/test_cuda_*.py tests/test_ptx_*.py tests/test_layers.py) $(PYTEST_ARGS)
+	$(CUDA_VENV)/bin/python -m pytest -W error -n auto --dist worksteal $(wildcard tests/test_cuda_*.py tests/test_ptx_*.py tests/test_layers.py) $(PYTEST_ARGS)
 
 check: $(VENV)/.with-test $(VENV)/.with-dev ## what to run before a commit: lint, types, the quick tests (under 2 minutes)
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/python -m mypy
-	$(RUN)/python -m pytest -W error -n auto -m "not slow and not gpu" --hypothesis-profile=brief $(PYTEST_ARGS)
+	$(RUN)/python -m pytest -W error -n auto --dist worksteal -m "not slow and not gpu" --hypothesis-profile=brief $(PYTEST_ARGS)
 
 lint: $(VENV)/.with-dev ## ruff: mistakes and format
 	$(RUN)/ruff check .

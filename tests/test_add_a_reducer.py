@@ -80,6 +80,10 @@ def run(folder, command):
         **os.environ,
         "PYTHONPATH": str(folder),
         "NPOOL_CACHE_DIR": str(folder / ".cache"),
+        # That the tests see the new reducer is the matter: the others are tested thoroughly, and
+        # what they compile with LLVM's optimiser.
+        "NPOOL_HYPOTHESIS": "brief",
+        "NUMBA_OPT": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_ADDOPTS": "-p no:cacheprovider -rA --no-header",
         "COLUMNS": "200",

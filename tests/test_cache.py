@@ -133,6 +133,7 @@ def test_a_generous_umask_makes_no_generous_cache(tmp_path):
     assert modes == {0o700, 0o600}
 
 
+@pytest.mark.slow
 def test_switched_off_it_leaves_nothing_behind(tmp_path):
     compiled, lines = pools("", HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert compiled
@@ -250,7 +251,13 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+# Of each kind one: every byte is turned and every length cut below, and all damages met at once.
+@pytest.mark.parametrize(
+    "damage",
+    ["half", "a bit in the second half",
+     *(pytest.param(damage, marks=pytest.mark.slow)
+       for damage in ("nothing left", "a byte more", "zeros", "noise", "content of zeros"))],
+)  # fmt: skip
 def test_damage_is_compiled_anew(damage, cache):
     spoilt = kernels(cache, "-sum-")
     assert len(spoilt) == 5
@@ -303,7 +310,9 @@ def test_a_file_is_known_by_its_name(other):
         unframed(other, stored)
 
 
-@pytest.mark.parametrize("kind", ["store", "fill", "rows-source"])
+@pytest.mark.parametrize(
+    "kind", ["store", *(pytest.param(k, marks=pytest.mark.slow) for k in ("fill", "rows-source"))]
+)
 def test_kernels_in_each_others_place_are_noticed(kind, cache):
     one, other = kernels(cache, f"{kind}-avg", f"{kind}-sum")
     # Nothing but the digest tells: Numba's key, in the last part of the name, is the same.
@@ -320,6 +329,7 @@ def test_kernels_in_each_others_place_are_noticed(kind, cache):
     assert pools(cache) == ([], [])
 
 
+@pytest.mark.slow
 def test_one_kernel_under_all_names(cache, filled):
     data = kernels(cache, "store-sum")[0].read_bytes()
     for path in kernels(cache, "-sum-", "-avg-"):
@@ -351,6 +361,7 @@ def test_kernels_of_another_version_are_noticed(cache, tmp_path):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_files_missing(cache, filled):
     for path in kernels(cache, "store", "fill-max"):
         path.unlink()
@@ -373,6 +384,7 @@ def test_one_file_missing(name, cache):
     assert pools(cache) == ([], [])
 
 
+@pytest.mark.slow
 def test_directories_in_the_place_of_files(cache):
     for path in kernels(cache, "-sum-"):
         path.unlink()
@@ -411,6 +423,7 @@ def test_no_room_for_the_files(cache):
 # --- several at once, and cut short --------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_processes_that_write_at_once(tmp_path, filled):
     cache = tmp_path / "npool"
     for process in [start(WATCHING + POOLS, NPOOL_CACHE_DIR=str(cache)) for _ in range(2)]:
@@ -421,7 +434,7 @@ def test_processes_that_write_at_once(tmp_path, filled):
     assert whole_again(cache, filled)
 
 
-@pytest.mark.parametrize("written", [0, 2])
+@pytest.mark.parametrize("written", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_before_a_file_has_its_name(written, cache, filled):
     for path in kernels(cache, "-sum-"):
         path.unlink()
@@ -530,6 +543,7 @@ NAMESAKES = """
 """
 
 
+@pytest.mark.slow
 def test_functions_of_one_name_from_two_processes_are_told_apart(tmp_path):
     # Each is the first that its process compiles: Numba gives both one symbol.
     code = WATCHING + textwrap.dedent(NAMESAKES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import cfunc, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -20,25 +20,26 @@ __all__ = ["guard", "stream", "view"]
 _get, _put, _view = access.get, access.put, instructions.view
 
 
-@instructions.jit
+# Called by its address, so that loops hold calls and no copies of it: three loops of dilated
+# windows compile in 18 s and not in 59.
+@cfunc(types.int64(types.int64, types.int64), nopython=True, error_model="numpy")
 def _outside(at, size):  # type: ignore[no-untyped-def]
     # An access that begins in one range and ends in the next is outside, though they may touch.
     for k in range(_get(TABLE, COUNT)):
         low, high = _get(TABLE, FIRST + 2 * k), _get(TABLE, FIRST + 2 * k + 1)
         if low <= at and size >= 0 and at + size <= high:
-            return False
+            return 0
     _put(TABLE, FAULT, at)
     _put(TABLE, FAULT_BYTES, size)
-    return True
+    return 1
 
 
 def guard(context: Any, builder: Any, at: Any, size: Any) -> None:
     """Emit: IndexError from the function at hand, unless the `size` bytes at `at` are allowed."""
-    typing = context.typing_context
-    known = typing.resolve_value_type(_outside)
-    signature = typing.resolve_function_type(known, (types.int64, types.int64), {})
-    outside = context.get_function(known, signature)(builder, (at, size))
-    with cgutils.if_unlikely(builder, outside):
+    word = ir.IntType(64)
+    kind = ir.FunctionType(word, [word, word]).as_pointer()
+    outside = builder.call(builder.inttoptr(word(_outside.address), kind), (at, size))
+    with cgutils.if_unlikely(builder, builder.icmp_signed("!=", outside, word(0))):
         message = "a loop of npool reached outside the memory of its call"
         context.call_conv.return_user_exc(builder, IndexError, (message,))
 

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from math import prod
 from typing import ClassVar
 
-import numpy as np
-
 import cuda_counts
+import numpy as np
 from quick_numba import remembered
 
 from npool.cuda import calls, device, holders, launching, steps, toolkit

@@ -1,13 +1,11 @@
 """How many problems go through the PTX of each kernel, and over how many windows: one table.
 
 Nothing here needs CUDA: the documentation reads it too. `away.call` notes which kernels a call
-launched, and the fixture `counted` of the tests holds each of them to its rows.
+launched, and after each test `check` holds it to its rows.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass
-
-import pytest
 
 #: Of each kernel, for each architecture.
 PROBLEMS, GEOMETRIES = 200, 20
@@ -93,7 +91,8 @@ def names(step, steps):
     kind = type(form).__name__
     if kind == "Gather":
         base = {"add": "gradient of maxima", "sum": "gradient of sums", "last": "un-pooling",
-                "average": "gradient of averages", "norm": "gradient of norms"}[form.kind]  # fmt: skip
+                "average": "gradient of averages",
+                "norm": "gradient of norms"}[form.kind]  # fmt: skip
         if form.power:
             base += {"one": ", p = 1", "two": ", p = 2", "any": ", any p"}[form.power]
         base += ", bins" if any(not tap.kernel for tap in form.axes) else ""
@@ -136,15 +135,15 @@ def geometry_of(array, arguments):
     return repr(said), order, dense
 
 
-@pytest.fixture(autouse=True)
-def counted(request):
-    """Each kernel of the table is launched as often as it says, for sm_90 and sm_100."""
+def forget():
+    """Before a test."""
     _noted.clear()
-    yield
-    name = getattr(request.node, "originalname", "")
-    case = request.node.callspec.id if hasattr(request.node, "callspec") else ""
+
+
+def check(test, case):
+    """Each kernel of the table was launched as often as it says, for sm_90 and sm_100."""
     for proof in PROOFS:
-        if proof.test != name or proof.case not in ("", case):
+        if proof.test != test or proof.case not in ("", case):
             continue
         wanted = proof.geometries if proof.case else 1
         for architecture in ((9, 0), (10, 0)):

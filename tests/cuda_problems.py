@@ -62,7 +62,8 @@ GEOMETRIES = [
 SMALL = [
     _geometry((k,), (s,), (d,), layout)
     for layout, many in (("C", 7), ("last", 5), ("sliced", 4), ("F", 4))
-    for k, s, d in ((3, 2, 1), (2, 1, 2), (2, 3, 1), (3, 1, 1), (3, 2, 2), (2, 1, 1), (4, 2, 1))[:many]
+    for k, s, d in (
+        (3, 2, 1), (2, 1, 2), (2, 3, 1), (3, 1, 1), (3, 2, 2), (2, 1, 1), (4, 2, 1))[:many]
 ]  # fmt: skip
 
 
@@ -74,7 +75,8 @@ def _many(kernels, layouts):
 LARGE = {
     # They hardly overlap: a kernel walks along each.
     "walked": [
-        _geometry((k,), (-(-k // 8) + 5 * i % k,), (1 + i % 3,), ("C", "last", "sliced", "F")[i % 4])
+        _geometry((k,), (-(-k // 8) + 5 * i % k,), (1 + i % 3,),
+                  ("C", "last", "sliced", "F")[i % 4])
         for i, k in enumerate(range(33, 253, 11))
     ] + _many([((2, 60), (1, 20))], ("C", "last", "sliced", "F")),
     # They overlap: of windows of 1, 8 and 64 taps, as the digits of the window in base 8 say.

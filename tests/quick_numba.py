@@ -12,26 +12,8 @@ from contextlib import contextmanager
 from numba.core import types
 from numba.core.types.functions import BaseFunction
 
-_OPERATORS = frozenset(
-    getattr(operator, name)
-    for name in (
-        "add",
-        "sub",
-        "mul",
-        "and_",
-        "or_",
-        "xor",
-        "lshift",
-        "rshift",
-        "neg",
-        "lt",
-        "le",
-        "gt",
-        "ge",
-        "eq",
-        "ne",
-    )  # fmt: skip
-)
+_NAMES = "add sub mul and_ or_ xor lshift rshift neg lt le gt ge eq ne"
+_OPERATORS = frozenset(getattr(operator, name) for name in _NAMES.split())
 _answers = {}
 
 

@@ -1,5 +1,6 @@
 """Every kernel's real PTX, for sm_90 and sm_100, against the oracle on random problems."""
 
+import sys
 from contextlib import nullcontext
 from functools import partial
 
@@ -10,6 +11,7 @@ pytest.importorskip(
     "numba_cuda", reason="the CUDA kernels need numba-cuda: pip install npool[cuda]"
 )
 
+import cuda_counts
 from away import Executor, call, send, small_grids
 from cuda_problems import (
     GEOMETRIES,
@@ -31,6 +33,16 @@ EXECUTORS = (Executor((9, 0)), Executor((10, 0)))
 GRIDS = ((nullcontext, small_grids), (small_grids, nullcontext))
 #: For each kernel and architecture: 24 geometries of so many make more than 200.
 PROBLEMS = 9
+
+
+@pytest.fixture(autouse=True)
+def counted(request):
+    """Holds a test of many problems to its rows in the table."""
+    cuda_counts.forget()
+    yield
+    node = request.node
+    cuda_counts.check(getattr(node, "originalname", ""), node.callspec.id
+                      if hasattr(node, "callspec") else "")  # fmt: skip
 
 
 def assert_close(got, wanted, ulps=4, noise=0.0):
@@ -162,9 +174,7 @@ def test_elements_at_positions(geometry):
 
 
 def test_every_kernel_has_200_problems_of_20_geometries():
-    # Each of the tests above goes through all of them, and leaves none out.
-    assert len({(g.kernel, g.stride, g.dilation, g.layout) for g in GEOMETRIES}) >= 20
-    assert PROBLEMS * len(GEOMETRIES) >= 200
+    cuda_counts.assert_enough(sys.modules[__name__])
 
 
 def within(grids, *arguments, **options):
@@ -228,7 +238,7 @@ TYPES = {
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_types(dtype, rng):
+def test_each_type(dtype, rng):
     kind = dtype_of(dtype)
     *ops, last = TYPES[dtype]
     x = array((2, 4, 5, 7), "float32" if kind.kind in "cV" else dtype, rng, True).astype(kind)
@@ -383,7 +393,7 @@ def test_positions_that_an_array_has_not_give_0(rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8", "float16"])
-def test_unpooling(dtype, rng):
+def test_unpooling_of_types(dtype, rng):
     x = rng.permutation(2 * 3 * 7 * 9).reshape(2, 3, 7, 9).astype(dtype)
     for kernel, stride in (((2, 2), None), ((3, 2), (2, 2))):
         pooled, places = npool.max_pool(x, kernel, stride, return_indices=True)

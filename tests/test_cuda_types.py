@@ -9,9 +9,16 @@ pytest.importorskip(
     "numba_cuda", reason="the CUDA kernels need numba-cuda: pip install npool[cuda]"
 )
 
-from cuda_counts import assert_enough, counted  # noqa: F401
+import cuda_counts
 from cuda_problems import SMALL, array, counted_gradient, laid, picked_gradient, problem
-from test_cuda_conformance import EXECUTORS, GRIDS, assert_exact, dtype_of, within
+from test_cuda_conformance import (
+    EXECUTORS,
+    GRIDS,
+    assert_exact,
+    counted,  # noqa: F401
+    dtype_of,
+    within,
+)
 from test_cuda_uneven import put
 
 import npool
@@ -162,4 +169,4 @@ def test_what_is_moved(geometry):
 
 
 def test_each_kernel_has_200_problems_of_20_geometries():
-    assert_enough(sys.modules[__name__])
+    cuda_counts.assert_enough(sys.modules[__name__])

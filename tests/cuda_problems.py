@@ -81,9 +81,8 @@ LARGE = {
     ] + _many([((2, 60), (1, 20))], ("C", "last", "sliced", "F")),
     # They overlap: of windows of 1, 8 and 64 taps, as the digits of the window in base 8 say.
     "built": [
-        *_many([((k,), (1,)) for k in (33, 40, 41, 64, 73, 97)], ("C", "F")),
-        *_many([((k,), (2,)) for k in (34, 40, 65, 72, 129, 136)], ("last",)),
-        *_many([((k,), (3,)) for k in (33, 65, 96, 104, 105, 137)], ("sliced",)),
+        _geometry((k,), (stride,), layout=layout) for stride, layout in ((1, "C"), (2, "last"))
+        for k in (33, 36, 64, 65, 68, 72, 73, 76, 96, 97, 100, 257)
     ],
     # Each axis is few taps, both together are many.
     "separable": _many([

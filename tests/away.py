@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from math import prod
 from typing import ClassVar
 
+import cuda_counts
 import numpy as np
+from quick_numba import remembered
 
 from npool.cuda import calls, device, holders, launching, steps, toolkit
 from npool.cuda.binding import Code
@@ -137,7 +139,8 @@ class Executor(Uploads):
             # Numba makes much that lives on: looking for what does not takes an eighth of its time.
             gc.disable()
             try:
-                texts = toolkit.ptx(function, launching.signature(code), *architectures)
+                with remembered():
+                    texts = toolkit.ptx(function, launching.signature(code), *architectures)
             finally:
                 gc.enable()
             for cc, (text, _) in zip(architectures, texts, strict=True):
@@ -309,8 +312,12 @@ def _forget():
 def call(function, executor, *arrays, home=True, **arguments):
     """``function(*arrays, **arguments)`` with the arrays sent away, and what came back."""
     sent = [send(a) if isinstance(a, np.ndarray) else a for a in arrays]
+    before = len(getattr(executor, "reports", ()))
     with on(executor):
         result = function(*sent, **arguments)
+    if isinstance(executor, Executor):
+        steps_ = [step for step, _ in executor.reports[before:]]
+        cuda_counts.note(executor.cc, steps_, cuda_counts.geometry_of(arrays[0], arguments))
     many = result if isinstance(result, tuple) else (result,)
     assert all(isinstance(r, Away) for r in many), "the result is of another kind"
     for array, away in zip(arrays, sent, strict=True):

@@ -27,6 +27,15 @@ NORMED = np.nan_to_num(TALL)
 NORMS = npool.lp_pool(NORMED, 2, (3, 3), 2, 1)
 ELSEWHERE = npool.fractional_max_pool(TALL, (2, 3), (7, 6), samples=np.random.default_rng(12),
                                       return_indices=True)[1]  # fmt: skip
+ROW = np.ascontiguousarray(LINE[:, :40])
+PLANE = np.ascontiguousarray(LINE[:, :63].reshape(3, 7, 9))
+BINNED = np.random.default_rng(13).integers(1, 10, (3, 3, 4)).astype(np.float32)
+BINNED_AT = npool.adaptive_max_pool(PLANE, (3, 4), axes=(1, 2), return_indices=True)[1]
+#: Positions that windows share, of other values: the last one stays.
+SHARED = npool.max_pool(ROW, (4,), 2, return_indices=True)[1]
+PUT = np.random.default_rng(14).integers(1, 99, SHARED.shape).astype(np.float32)
+FAR_SHARED = npool.max_pool(ROW, (13,), 3, return_indices=True)[1]
+FAR_PUT = np.random.default_rng(15).integers(1, 99, FAR_SHARED.shape).astype(np.float32)
 
 #: A call, the function that does it on the CPU, and its arguments.
 CALLS = {
@@ -44,6 +53,14 @@ CALLS = {
     "walk": (npool.sum_pool, (LINE,), {"kernel_size": (143,), "stride": 100, "padding": 20}),
     "levels": (npool.sum_pool, (LINE,), {"kernel_size": (70,), "stride": 1, "padding": 20}),
     "bins": (npool.adaptive_avg_pool, (LINE,), {"output_size": (7,)}),
+    "bins averaged": (npool.adaptive_avg_pool_backward, (BINNED,),
+                      {"input_shape": PLANE.shape, "output_size": (3, 4), "axes": (1, 2)}),
+    "bins picked": (npool.adaptive_max_pool_backward, (BINNED, BINNED_AT),
+                    {"input_shape": PLANE.shape, "output_size": (3, 4), "axes": (1, 2)}),
+    "put": (npool.max_unpool, (PUT, SHARED),
+            {"kernel_size": (4,), "stride": 2, "output_size": (40,)}),
+    "put far": (npool.max_unpool, (FAR_PUT, FAR_SHARED),
+                {"kernel_size": (13,), "stride": 3, "output_size": (40,)}),
     "drawn": (npool.fractional_max_pool, (PLANES,),
               {"kernel_size": (2, 3), "output_size": (5, 4), "axes": (1, 2),
                "samples": np.linspace(0.1, 0.9, 6, dtype=np.float32).reshape(3, 2)}),
@@ -112,6 +129,25 @@ MUTANTS = [
            "total_0 = keep0(run_0)", "oracle"),
     Mutant("a window cut short", "walk", "last = min(kernel,", "last = min(kernel - 1,", "oracle"),
     Mutant("bins one too short", "bins", "+ ox - 1, ox)", ", ox)", "oracle"),
+    Mutant("a bin past the last", "bins averaged", "+ nx - 1, nx) - 1", "+ nx - 1, nx)", "fault"),
+    Mutant("a bin that ends in an element left out", "bins averaged", "+ nx - 1, nx) - 1",
+           ", nx) - 1", "oracle"),
+    Mutant("the first bin of an element left out", "bins averaged", "lx = quotient(ux * ox, nx)",
+           "lx = quotient(ux * ox, nx) + 1", "oracle"),
+    Mutant("bins counted one too short", "bins averaged", "+ ox - 1, ox)", ", ox)", "oracle"),
+    Mutant("rows' bins by the columns' length", "bins averaged", "quotient(uy * oy, ny)",
+           "quotient(uy * oy, nx)", "oracle"),
+    Mutant("bins picked a row too near", "bins picked", "long(iy_) * py", "long(iy_) * px",
+           "oracle"),
+    Mutant("the last bin not asked", "bins picked", "while kx <= hx:", "while kx < hx:", "oracle"),
+    # Windows are asked from the last to the first, where the last result has to stay.
+    Mutant("the first of two results stays", "put", "index(hx - ", "index(hx - 1 + ", "oracle"),
+    Mutant("results that share an element added", "put far", "x_4, g0_0_0", "x_4 + g0_0_0, g0_0_0",
+           "oracle"),
+    Mutant("put one element on", "put", "== mine", "== mine + 1", "oracle"),
+    Mutant("an overlapping result left out", "put far", "while kx <= hx:", "while kx < hx:",
+           "oracle"),
+    Mutant("a window too many asked", "put far", "index(ox - 1)", "index(ox)", "fault"),
     Mutant("a window too many", "remainder", "hx < ox", "hx <= ox", "fault"),
     Mutant("a sample of the other axis", "drawn", "su[u + u1]", "su[u + u0]", "oracle"),
     Mutant("a tap past a drawn window", "drawn", "2 * m1", "3 * m1", "fault"),

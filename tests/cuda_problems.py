@@ -58,6 +58,97 @@ GEOMETRIES = [
     _geometry((6, 2), (4, 2)),
 ]
 
+#: One axis and few taps, so that kernels of many types and reducers are compiled in time.
+SMALL = [
+    _geometry((k,), (s,), (d,), layout)
+    for layout, many in (("C", 7), ("last", 5), ("sliced", 4), ("F", 4))
+    for k, s, d in (
+        (3, 2, 1), (2, 1, 2), (2, 3, 1), (3, 1, 1), (3, 2, 2), (2, 1, 1), (4, 2, 1))[:many]
+]  # fmt: skip
+
+
+def _many(kernels, layouts):
+    return [_geometry(*kernel, layout=layout) for layout in layouts for kernel in kernels]
+
+
+#: Windows of more taps than one kernel has written out, by the way that they are folded.
+LARGE = {
+    # They hardly overlap: a kernel walks along each.
+    "walked": [
+        _geometry((k,), (-(-k // 8) + 5 * i % k,), (1 + i % 3,),
+                  ("C", "last", "sliced", "F")[i % 4])
+        for i, k in enumerate(range(33, 253, 11))
+    ] + _many([((2, 60), (1, 20))], ("C", "last", "sliced", "F")),
+    # They overlap: of windows of 1, 8 and 64 taps, as the digits of the window in base 8 say.
+    "built": [
+        _geometry((k,), (stride,), layout=layout) for stride, layout in ((1, "C"), (2, "last"))
+        for k in (33, 36, 64, 65, 68, 72, 73, 76, 96, 97, 100, 257)
+    ],
+    # Each axis is few taps, both together are many.
+    "separable": _many([
+        ((a, b), tuple({7: 1, 8: 2, 9: 1}[k] for k in (a, b)),
+         tuple({7: 1, 8: 1, 9: 2}[k] for k in (a, b)))
+        for a, b in ((7, 8), (8, 7), (7, 9), (9, 7), (8, 9), (9, 8), (8, 8), (9, 9))
+    ], ("C", "last", "F")),
+    # One window, of a whole axis and its padding.
+    "pieces": [
+        *_many([((k,), None, (1,)) for k in (64, 70, 95, 101, 128, 160)], ("C", "last", "F")),
+        *_many([((k,), None, (2,)) for k in (60, 75, 96, 99, 130, 155)], ("sliced",)),
+    ],
+}  # fmt: skip
+
+
+def large_problem(geometry, family, rng):
+    """As `problem`; every window has elements."""
+    lead = [2, 3] if geometry.layout == "last" else [3]
+    lengths, padding = [], []
+    for k, s, d in zip(geometry.kernel, geometry.stride, geometry.dilation, strict=True):
+        extent = d * (k - 1) + 1
+        most = extent // (5 if family == "pieces" else 3)
+        before, after = (int(p) for p in rng.integers(0, most + 1, 2))
+        further = {"walked": s * int(rng.integers(1, 4)), "built": s * int(rng.integers(1, 30)),
+                   "separable": int(rng.integers(0, 9)), "pieces": 0}[family]  # fmt: skip
+        length = extent - before - after + further + int(rng.integers(0, min(s, 9)))
+        if family == "pieces":
+            # Of 32 taps at a time wide loads take seconds to compile: two windows have them.
+            length = -(-length // 4) * 4 if k in (64, 128) else length | 1
+        lengths.append(length)
+        padding.append((before, after))
+    x = laid(array((*lead, *lengths), "float32", rng), geometry.layout, len(lead))
+    x[np.isinf(x)] = 7
+    return x, {
+        "kernel_size": geometry.kernel, "stride": geometry.stride, "padding": tuple(padding),
+        "dilation": geometry.dilation,
+        "ceil_mode": family != "pieces" and bool(rng.integers(0, 2)),
+    }  # fmt: skip
+
+
+def pooled_plainly(x, arguments, reduce):
+    """The last axes pooled by NumPy, a window at a time: values, and positions of max and min.
+
+    Sums and averages are float64's, with padding counted.
+    """
+    axes = oracle.pooled_axes(x.shape, **arguments)
+    lead, lengths = x.shape[: -len(axes)], x.shape[-len(axes) :]
+    out = tuple(axis.outputs for axis in axes)
+    values, places = np.empty((*lead, *out)), np.full((*lead, *out), -1, np.int64)
+    flat = x.reshape(*lead, -1)
+    for where in np.ndindex(*out):
+        taps = np.ix_(*(axis.taps(i) for axis, i in zip(axes, where, strict=True)))
+        at = np.ravel_multi_index(taps, lengths).ravel()
+        seen = flat[..., at].astype(float)
+        if reduce in ("max", "min"):
+            # The last NaN, or else the first of the greatest.
+            nan = np.isnan(seen)
+            best = np.where(nan.any(-1), at.size - 1 - nan[..., ::-1].argmax(-1),
+                            getattr(np, f"arg{reduce}")(seen, -1))  # fmt: skip
+            places[(..., *where)] = at[best]
+            values[(..., *where)] = np.take_along_axis(seen, best[..., None], -1)[..., 0]
+            continue
+        count = np.prod([axis.counted(i) for axis, i in zip(axes, where, strict=True)])
+        values[(..., *where)] = seen.sum(-1) / (count if reduce == "avg" else 1)
+    return values, places
+
 
 def problem(geometry, rng, dtype="float32", exact=True, pads=True):
     """An array and the arguments of a call: random shape, padding and numbers."""
@@ -66,12 +157,17 @@ def problem(geometry, rng, dtype="float32", exact=True, pads=True):
     if geometry.layout == "last":
         # Channels that are read four at a time, or one by one.
         lead = [int(rng.integers(1, 3)), (4 if sum(geometry.kernel) % 2 == 0 else 3)]
+    elif geometry.layout == "F":
+        lead = [(4, 3, 2, 3)[sum(geometry.kernel) % 4]]
     lengths, padding = [], []
     for k, s, d in zip(geometry.kernel, geometry.stride, geometry.dilation, strict=True):
         extent = d * (k - 1) + 1
         before, after = (int(p) for p in rng.integers(0, extent if pads else 1, 2))
         least = max(1, extent - before - after)
-        lengths.append(int(least + rng.integers(0, 2 * s + (9 if n == 1 else 6 if n == 2 else 3))))
+        length = int(least + rng.integers(0, 2 * s + (9 if n == 1 else 6 if n == 2 else 3)))
+        # Windows that touch are read by wide loads or one by one, and not by all between.
+        touching = k == s > 1 and d == 1 and len(lengths) == n - 1 and geometry.layout == "C"
+        lengths.append(length if not touching else -(-length // 4) * 4 if before else length | 1)
         padding.append((before, after))
     shape = (*lead, *lengths)
     x = array(shape, dtype, rng, exact)

@@ -56,8 +56,10 @@ def gated(executor, name):
         sass = inspect.examine(text, (9, 0))
         row = report._row(step, (9, 0), sass, 4, 20.0)
         wide = getattr(step.code.form, "load", 1) * 4
-        # A norm divides by its meaning.
-        divides = row.calls and not getattr(step.code.form, "power", "")
+        # A norm divides by its meaning, and so does the length of a bin.
+        form = step.code.form
+        uneven = any(not getattr(tap, "kernel", 1) for tap in getattr(form, "axes", ()) or ())
+        divides = row.calls and not getattr(form, "power", "") and not uneven
         if sass.double or divides or (wide > 4 and set(row.loads) != {wide}):
             return True
     return False

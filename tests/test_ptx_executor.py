@@ -1,18 +1,23 @@
 """The executor of PTX itself: arithmetic as a GPU's, and planted mistakes that it must catch."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install npool[cuda]")
 
+import cuda_counts
+from away import Executor, call
 from numba import cuda
 from numba.cuda import types
 from ptx import Fault, Grid, Kernel
 from ptx.parse import Unsupported, parse
+from quick_numba import remembered
 
-from npool.cuda import toolkit
+import npool
+from npool.cuda import launching, toolkit
 
 ONE = Grid((1, 1, 1), (1, 1, 1))
 
@@ -284,3 +289,35 @@ def test_what_it_reads():
     assert entry.body[-3:-1][0] == "L"
     assert entry.body[-2].guard == "%p1"
     assert entry.body[-2].negated
+
+
+# --- what the tests of many problems stand on -----------------------------------------------------
+
+
+def test_what_numba_is_spared_changes_no_kernel():
+    executor = Executor()
+    x = np.zeros((2, 7, 9), np.float32)
+    call(npool.max_pool, executor, x, kernel_size=(3, 2), padding=1, return_indices=True)
+    call(npool.avg_pool, executor, x, kernel_size=(70,), stride=(20,), padding=35, axes=2)
+    call(npool.adaptive_avg_pool_backward, executor, x, input_shape=(2, 9, 9), axes=1,
+         output_size=7)  # fmt: skip
+    for step, _ in executor.reports:
+        texts = []
+        for spared in (False, True):
+            function, kinds = step.code.function((9, 0)), launching.signature(step.code)
+            if spared:
+                with remembered():
+                    made = toolkit.ptx(function, kinds, (9, 0), (10, 0))
+            else:
+                made = toolkit.ptx(function, kinds, (9, 0), (10, 0))
+            # A kernel's name has a number that counts what Numba compiled before.
+            texts.append([text.replace(name, "kernel") for text, name in made])
+        plain, quick = ([re.sub(r"\b_ZN\w+", "part", t) for t in both] for both in texts)
+        assert plain == quick
+
+
+def test_a_kernel_that_is_run_too_seldom_is_missed():
+    cuda_counts.forget()
+    with pytest.raises(AssertionError, match=r"written out: max: 0 problems for \(9, 0\)"):
+        cuda_counts.check("test_folds", "3x3s2x2d1x1-C")
+    cuda_counts.check("test_floats", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,22 @@ def mutants() -> str:
     return table(["Mistake", "In the kernel of", "Caught by"], rows)
 
 
+def problems() -> str:
+    """How many problems each kernel's PTX goes through, by the table that tests are held to."""
+    space = runpy.run_path(str(ROOT / "tests" / "cuda_counts.py"))
+    rows: dict[tuple[str, str], list[str]] = {}
+    for proof in space["PROOFS"]:
+        family, _, what = proof.kernel.partition(": ")
+        counts = f"{proof.geometries} × {proof.problems} = {proof.geometries * proof.problems}"
+        test = f"`{proof.test}`"
+        rows.setdefault((family, f"{test}|{counts}"), []).append(what)
+    shown = [
+        [family, ", ".join(filter(None, kinds)), key.split("|")[1], key.split("|")[0]]
+        for (family, key), kinds in rows.items()
+    ]
+    return table(["Kernel", "Each of", "Geometries × problems", "Test"], shown)
+
+
 def _strides(shape: Sequence[int]) -> tuple[int, ...]:
     strides, step = [], 4
     for n in reversed(shape):
@@ -184,6 +201,7 @@ TABLES = {
     "rules": rules,
     "schedules": schedules,
     "mutants": mutants,
+    "problems": problems,
     "contributing": contributing,
 }
 

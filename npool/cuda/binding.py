@@ -120,6 +120,8 @@ class Code:
 
 
 _codes: dict[Any, Code] = {}
+#: For each architecture the functions that kernels call, so that each is compiled for the first.
+_parts: dict[tuple[int, int], dict[Any, Any]] = {}
 
 
 def bind(reducer: Reducer, kinds: Kinds, form: Form | Walk | Drawing) -> Code:
@@ -295,7 +297,7 @@ def _space(code: Code, cc: tuple[int, int]) -> dict[str, Any]:
     held, accumulator = kinds.held(reducer), kinds.accumulator
     floating = accumulator.kind == "f"
     native, placed = kinds.native(reducer), form.placed
-    parts: dict[Any, Any] = {}
+    parts = _parts.setdefault(cc, {})
 
     def part(function: Any) -> Any:
         """A reducer's function for this architecture, `npool.scalars` bound to instructions."""
@@ -308,8 +310,11 @@ def _space(code: Code, cc: tuple[int, int]) -> dict[str, Any]:
         return parts[function]
 
     def made(text: str, **names: Any) -> Any:
-        space: dict[str, Any] = dict(names)
-        return Part(eval(f"lambda {text}", space), cc)
+        key = (text, *names.items())
+        if key not in parts:
+            space: dict[str, Any] = dict(names)
+            parts[key] = Part(eval(f"lambda {text}", space), cc)
+        return parts[key]
 
     same = made("x: x")
     nonzero = made("x: x != 0")

@@ -12,12 +12,16 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
+from numba.core import cgutils
 
 from npool.cpu.access import ask
 from npool.cpu.emit import Emitter, word
 from npool.cpu.vector_ir import BYTE, LANES, SEVERAL, Lanes
 
-__all__ = ["fold_pixel", "fold_row", "hand_pixel", "hand_row"]
+__all__ = ["WIDE", "fold_pixel", "fold_row", "fold_values", "hand_pixel", "hand_row"]
+
+#: Channels of a tap that are read before the next one is, at most.
+WIDE = 1 << 11
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
@@ -26,14 +30,17 @@ def fold_pixel(dtype: np.dtype[Any], op: str) -> Any:
     """One window of `n` channels that lie together: the best of each, and its tap's number.
 
     ``op`` is how a better one compares. The window's first tap is at `at`, numbered `code`; taps
-    of an axis are `zs`, `ys`, `xs` bytes apart, and their numbers `zk`, `yk`, 1.
+    of an axis are `zs`, `ys`, `xs` bytes apart, and their numbers `zk`, `yk`, 1. Not 0, `wide`
+    says how many channels of a tap are read before the next one is, as memory is read fastest;
+    what is best so far is then kept where it belongs, else in registers.
     """
 
     def emit(
         e: Emitter, at: Any, zn: Any, zs: Any, yn: Any, ys: Any, xn: Any, xs: Any, code: Any,
-        zk: Any, yk: Any, out: Any, taps: Any, n: Any,
+        zk: Any, yk: Any, out: Any, taps: Any, n: Any, wide: Any,
     ) -> None:  # fmt: skip
         v, b = Lanes(e, dtype), e.b
+        counts, steps, codes_ = (zn, yn, xn), (zs, ys, xs), (zk, yk, _I64(1))
 
         def channels(c: Any, count: int, mask: Any = None, span: Any = None) -> None:
             base = b.add(at, v.size(c))
@@ -49,19 +56,159 @@ def fold_pixel(dtype: np.dtype[Any], op: str) -> Any:
                     b.store(b.select(wins, value, b.load(best[u])), best[u])
                     b.store(b.select(wins, known, b.load(codes[u])), codes[u])
 
-            v.taps((zn, yn, xn), (zs, ys, xs), (zk, yk, _I64(1)), base, code, tap)
+            v.taps(counts, steps, codes_, base, code, tap)
             for u, f in enumerate(far):
                 v.put(b.load(best[u]), b.add(b.add(out, v.size(c)), f), mask, span)
                 to = b.add(b.add(taps, c), _I64(u * LANES))
                 v.store(b.load(codes[u]), to, BYTE, mask, span)
 
-        c = v.steps(_I64(0), n, SEVERAL * LANES, lambda c: channels(c, SEVERAL))
-        c = v.steps(c, n, LANES, lambda c: channels(c, 1))
-        with b.if_then(b.icmp_signed("<", c, n)):
-            left = b.sub(n, c)
-            channels(c, 1, v.below(_I64(0), left), (_I64(0), left))
+        def stretch(first: Any) -> None:
+            """The channels from `first` on, `wide` of them: every tap in turn."""
+            last = v.least(b.add(first, wide), n)
 
-    return word(None, "at zn zs yn ys xn xs code zk yk out taps n", emit)
+            def begin(c: Any, mask: Any = None, span: Any = None) -> None:
+                v.put(v.elements(b.add(at, v.size(c)), mask, span), b.add(out, v.size(c)), mask,
+                      span)  # fmt: skip
+                v.store(v.code(code), b.add(taps, c), BYTE, mask, span)
+
+            def tap(place: Any, number: Any) -> None:
+                known = v.code(number)
+
+                def compare(c: Any, mask: Any = None, span: Any = None) -> None:
+                    to, numbers = b.add(out, v.size(c)), b.add(taps, c)
+                    value = v.elements(b.add(place, v.size(c)), mask, span)
+                    best = v.elements(to, mask, span)
+                    wins = v.better(value, best, op)
+                    v.put(b.select(wins, value, best), to, mask, span)
+                    codes = v.load(numbers, v.codes, BYTE, mask, span)
+                    v.store(b.select(wins, known, codes), numbers, BYTE, mask, span)
+
+                def several(c: Any) -> None:
+                    for u in range(SEVERAL):
+                        compare(b.add(c, _I64(u * LANES)))
+
+                c = v.steps(first, last, SEVERAL * LANES, several)
+                v.along(c, last, compare)
+
+            v.along(first, last, begin)
+            v.taps(counts, steps, codes_, at, code, tap)
+
+        with b.if_else(b.icmp_signed("!=", wide, _I64(0))) as (by_taps, by_channels):
+            with by_taps:
+                parts = b.sdiv(b.add(n, b.sub(wide, _I64(1))), wide)
+                v.loop(parts, lambda i: stretch(b.mul(i, wide)))
+            with by_channels:
+                c = v.steps(_I64(0), n, SEVERAL * LANES, lambda c: channels(c, SEVERAL))
+                v.along(c, n, lambda c, mask=None, span=None: channels(c, 1, mask, span))
+
+    return word(None, "at zn zs yn ys xn xs code zk yk out taps n wide", emit)
+
+
+def fold_values(dtype: np.dtype[Any], op: str) -> Any:
+    """As `fold_pixel` with channels a stretch at a time, but values alone: no taps are numbered.
+
+    ``op`` is ``+`` or how a better one compares. Sums are divided by `code`, or by the number of
+    taps where that is 0. A row's taps are added up by themselves, so that few roundings meet.
+    """
+
+    def emit(
+        e: Emitter, at: Any, zn: Any, zs: Any, yn: Any, ys: Any, xn: Any, xs: Any, code: Any,
+        zk: Any, yk: Any, out: Any, taps: Any, n: Any, wide: Any,
+    ) -> None:  # fmt: skip
+        v, b = Lanes(e, dtype), e.b
+        if op == "+":
+            room = ir.ArrayType(v.kind, WIDE + LANES)
+            line = b.ptrtoint(cgutils.alloca_once(b, room), _I64)
+
+        def joined(one: Any, other: Any) -> Any:
+            return b.select(v.better(other, one, op), other, one)
+
+        def each(first: Any, last: Any, body: Callable[..., None]) -> None:
+            """``body(c)`` of vectors of channels; of a part of one with its mask and span."""
+
+            def several(c: Any) -> None:
+                for u in range(SEVERAL):
+                    body(b.add(c, _I64(u * LANES)))
+
+            c = v.steps(first, last, SEVERAL * LANES, several)
+            v.along(c, last, body)
+
+        def best(place: Any, first: Any, last: Any) -> None:
+            def some(c: Any, mask: Any = None, span: Any = None) -> None:
+                to, far = b.add(out, v.size(c)), v.size(c)
+                value = v.elements(b.add(place, far), mask, span)
+                v.put(joined(v.elements(to, mask, span), value), to, mask, span)
+
+            each(first, last, some)
+
+        def added(place: Any, first: Any, last: Any, fresh: bool) -> None:
+            """A tap of a row, onto those before it."""
+
+            def some(c: Any, mask: Any = None, span: Any = None) -> None:
+                at = b.inttoptr(b.add(line, v.size(b.sub(c, first))), v.floats.as_pointer())
+                value = v.elements(b.add(place, v.size(c)), mask, span)
+                if not fresh:
+                    value = b.fadd(b.load(at, align=dtype.itemsize), value)
+                b.store(value, at, align=dtype.itemsize)
+
+            each(first, last, some)
+
+        def row(place: Any, first: Any, last: Any) -> None:
+            if op != "+":
+                v.loop(xn, lambda k: best(b.add(place, b.mul(k, xs)), first, last))
+                return
+            added(place, first, last, True)
+            rest = b.add(place, xs)
+            v.loop(
+                b.sub(xn, _I64(1)), lambda k: added(b.add(rest, b.mul(k, xs)), first, last, False)
+            )
+
+            def onto(c: Any, mask: Any = None, span: Any = None) -> None:
+                at = b.inttoptr(b.add(line, v.size(b.sub(c, first))), v.floats.as_pointer())
+                to = b.add(out, v.size(c))
+                total = b.fadd(v.elements(to, mask, span), b.load(at, align=dtype.itemsize))
+                v.put(total, to, mask, span)
+
+            each(first, last, onto)
+
+        def begin(first: Any, last: Any) -> None:
+            nothing = ir.Constant(v.floats, [0.0] * LANES)
+
+            def some(c: Any, mask: Any = None, span: Any = None) -> None:
+                far = v.size(c)
+                value = nothing if op == "+" else v.elements(b.add(at, far), mask, span)
+                v.put(value, b.add(out, far), mask, span)
+
+            each(first, last, some)
+
+        def divide(first: Any, last: Any) -> None:
+            product = b.mul(b.mul(zn, yn), xn)
+            number = b.select(b.icmp_signed("==", code, _I64(0)), product, code)
+            divisor = v.spread(b.sitofp(number, v.kind))
+
+            def some(c: Any, mask: Any = None, span: Any = None) -> None:
+                to = b.add(out, v.size(c))
+                v.put(b.fdiv(v.elements(to, mask, span), divisor), to, mask, span)
+
+            with b.if_then(b.icmp_signed("!=", number, _I64(1))):
+                v.along(first, last, some)
+
+        def stretch(first: Any) -> None:
+            last = v.least(b.add(first, wide), n)
+            begin(first, last)
+            v.loop(
+                zn,
+                lambda i: v.loop(
+                    yn, lambda j: row(b.add(at, b.add(b.mul(i, zs), b.mul(j, ys))), first, last)
+                ),
+            )
+            if op == "+":
+                divide(first, last)
+
+        parts = b.sdiv(b.add(n, b.sub(wide, _I64(1))), wide)
+        v.loop(parts, lambda i: stretch(b.mul(i, wide)))
+
+    return word(None, "at zn zs yn ys xn xs code zk yk out taps n wide", emit)
 
 
 def fold_row(dtype: np.dtype[Any], op: str, step: int) -> Any:
@@ -225,10 +372,7 @@ def hand_pixel(dtype: np.dtype[Any]) -> Any:
                 v.put(b.load(total), b.add(out, to), mask, span)
 
         c = v.steps(_I64(0), n, SEVERAL * LANES, lambda c: channels(c, SEVERAL))
-        c = v.steps(c, n, LANES, lambda c: channels(c, 1))
-        with b.if_then(b.icmp_signed("<", c, n)):
-            left = b.sub(n, c)
-            channels(c, 1, v.below(_I64(0), left), (_I64(0), left))
+        v.along(c, n, lambda c, mask=None, span=None: channels(c, 1, mask, span))
 
     return word(None, "grads taps zl zc yl yc xl xc yo xo zk yk out n pitch", emit)
 

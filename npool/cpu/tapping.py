@@ -340,7 +340,7 @@ def _way(form: Form) -> str:
 @memoised
 def loop_of(which: str, dtype: np.dtype[Any], way: str, step: int, op: str) -> int:
     """Address of a loop over units: `which` of fold, value (without taps) and hand."""
-    from npool.cpu import tap_rows
+    from npool.cpu import tap_rows, together_rows
     from npool.cpu.turn import turn
 
     with lock:
@@ -353,7 +353,7 @@ def loop_of(which: str, dtype: np.dtype[Any], way: str, step: int, op: str) -> i
                 "hand_row": tap_rows.hand_row(dtype, step)
             }  # fmt: skip
         else:
-            fold = tap_rows.fold_values if which == "value" else tap_rows.fold_pixel
+            fold = together_rows.fold_values if which == "value" else tap_rows.fold_pixel
             space |= {"fold_pixel": fold(dtype, op)} if op else {
                 "hand_pixel": tap_rows.hand_pixel(dtype)
             }  # fmt: skip

@@ -16,9 +16,16 @@ from npool.geometry import Plan
 from npool.gradients.positions import fractional_max_pool_backward
 from npool.layout import empty_like_order, order_of
 
-__all__ = ["pool_with_taps", "positions_of_taps", "taps_backward"]
+__all__ = ["has_taps", "pool_with_taps", "positions_of_taps", "taps_backward"]
 
 Array = NDArray[Any]
+
+
+def has_taps(plan: Plan, dtype: np.dtype[Any]) -> bool:
+    """Whether `pool_with_taps` serves a contiguous array."""
+    from npool.cpu.tapping import form_of
+
+    return form_of(plan, tuple(range(len(plan.shape))), dtype) is not None
 
 
 def pool_with_taps(x: Array, plan: Plan, lowest: bool = False) -> tuple[Array, Array] | None:

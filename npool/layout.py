@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from npool.memory import empty
 
-__all__ = ["empty_like_order", "in_place", "memory_order", "order_of", "readable"]
+__all__ = ["empty_like_order", "in_place", "kept_order", "memory_order", "order_of", "readable"]
 
 
 def readable(x: NDArray[Any]) -> NDArray[Any]:
@@ -37,7 +37,7 @@ def in_place(x: NDArray[Any]) -> bool:
 
 def order_of(x: NDArray[Any]) -> tuple[int, ...]:
     """:func:`memory_order` of an array."""
-    return _kept_order(x.shape, x.strides)
+    return kept_order(x.shape, x.strides)
 
 
 def memory_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
@@ -60,7 +60,8 @@ def memory_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int,
     return tuple(order)
 
 
-_kept_order = lru_cache(maxsize=4096)(memory_order)
+#: The same, of shapes and strides that are plain ints.
+kept_order = lru_cache(maxsize=4096)(memory_order)
 
 
 def empty_like_order(

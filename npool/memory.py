@@ -8,9 +8,11 @@ results, up to `KEPT` bytes, is used again as soon as nobody holds them any more
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import sys
 from collections import deque
+from contextlib import suppress
 from math import prod
 from typing import Any
 
@@ -100,7 +102,23 @@ def _taken(size: int) -> NDArray[np.uint8]:
         others.append(memory)
         del memory
     _blocks.extend(reversed(others))
-    return np.empty(size, np.uint8) if found is None else found
+    return _mapped(size) if found is None else found
+
+
+def _mapped(size: int) -> NDArray[np.uint8]:
+    """Memory of the system's own, apart from that of malloc.
+
+    A block that is kept among malloc's is in the way of those of others: what they free no longer
+    lies at the end of the heap, or is given back to the system, and a model's next layer has fresh
+    memory to touch. A U-Net of volumes took 35 ms longer, 54 MB of page faults.
+    """
+    if os.name == "nt":
+        return np.frombuffer(mmap.mmap(-1, size), np.uint8)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, np.uint8)
 
 
 def _references() -> int:

@@ -73,6 +73,7 @@ def warmup(
         Also for calls with ``return_indices=True``, of those reducers that have positions.
     gradients : bool
         Also for the gradients of those reductions that have them: max, min, avg, sum and lp.
+        Where torch is installed, those of maxima and minima of tensors are among them.
 
     Returns
     -------

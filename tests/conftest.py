@@ -34,4 +34,4 @@ settings.load_profile(os.environ.get("NPOOL_HYPOTHESIS", "quick"))
 def pytest_runtest_setup(item):
     """Small tensors that are differentiated are npool's here, not torch's, so that it is tested."""
     if (maximum := sys.modules.get("npool.torch.functional.maximum")) is not None:
-        maximum.FEW_SHORT = 0
+        maximum.FEW = maximum.FEW_SHORT = maximum.FEW_LAST = 0

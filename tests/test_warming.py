@@ -9,6 +9,8 @@ from fresh_process import check_runs
 import npool
 from npool import warming
 from npool.cpu import engine
+from npool.geometry import make_plan
+from npool.gradients.taps import pool_with_taps, taps_backward
 from npool.layout import empty_like_order
 from npool.operation import Operation
 
@@ -130,11 +132,33 @@ def test_gradients_compile_nothing_after_it(tmp_path):
 def test_gradients_are_of_those_that_have_them():
     def labels(reduce, dtype):
         found = warming.steps(dtype, 1, reduce, False, True)
-        return [step.label for step in found if step.label.startswith("gradient")]
+        labels = [step.label for step in found if step.label.startswith("gradient")]
+        return [label for label in labels if "taps" not in label]
 
     assert len(labels("max", "int8")) == 6
     assert labels("avg", "int8") == labels("range", "float32") == labels("max", "bool") == []
     assert labels("avg", "float16")[-1] == "gradient of avg of float16, bins"
+
+
+def test_differentiated_tensors_compile_nothing_after_it():
+    pytest.importorskip("torch")
+    for step in warming.steps("float32", 1, "max", False, True):
+        if "taps" in step.label:
+            step.run()
+    before, _ = warming.kernels()
+    for shape, order, window in (
+        ((3, 200), (0, 1), (3,)),
+        ((3, 40, 9, 9), (0, 2, 3, 1), (3, 3)),
+        ((4, 5, 11, 11), (0, 1, 2, 3), (3, 3)),
+    ):
+        x = empty_like_order(shape, order, np.dtype(np.float32))
+        x[...] = 0
+        for stride in (1, 2):
+            plan = make_plan(shape, window, stride)
+            made = pool_with_taps(x, plan)
+            assert made is not None
+            taps_backward(*made, plan, order)
+    assert warming.kernels()[0] == before
 
 
 def test_without_a_compiler_there_is_nothing_to_make_ready():

@@ -17,6 +17,7 @@ from npool.cpu.binning import bin_schedule, drawn_table, has_bins, is_large
 from npool.cpu.drivers import driver, gatherer, loops_of
 from npool.cpu.schedule import CONSTANTS, Schedule, schedule
 from npool.cpu.tables import ENV
+from npool.cpu.together import fold_together, together
 from npool.layout import empty_like_order, in_place, memory_order
 from npool.memory import LARGE, address
 from npool.operation import Operation
@@ -53,6 +54,11 @@ def fold(
     checked here.
     """
     out = outs[0]
+    if starts is None and not is_large(operation.plan):
+        wide = together(operation, x.strides, out.strides, x.dtype, out.dtype)
+        if wide is not None:
+            fold_together(x, out, wide)
+            return
     prepared = _prepared.__wrapped__ if is_large(operation.plan) else _prepared
     laid, env, params, patient, run = prepared(
         operation, x.strides, out.strides, x.dtype, out.dtype
@@ -131,6 +137,8 @@ def quick(operation: Operation, x: NDArray[Any]) -> Callable[[NDArray[Any]], Any
     if not prod(plan.out_shape) or is_large(plan):
         return None
     out = empty_like_order(plan.out_shape, operation.order, types.result)
+    if together(operation, x.strides, out.strides, x.dtype, out.dtype) is not None:
+        return None
     held = _prepared(operation, x.strides, out.strides, x.dtype, out.dtype)
     laid, env, _, patient, run = held
     tasks, needed, shared = laid.tasks, laid.scratch, address(env)

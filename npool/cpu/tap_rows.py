@@ -26,14 +26,17 @@ def fold_pixel(dtype: np.dtype[Any], op: str) -> Any:
     """One window of `n` channels that lie together: the best of each, and its tap's number.
 
     ``op`` is how a better one compares. The window's first tap is at `at`, numbered `code`; taps
-    of an axis are `zs`, `ys`, `xs` bytes apart, and their numbers `zk`, `yk`, 1.
+    of an axis are `zs`, `ys`, `xs` bytes apart, and their numbers `zk`, `yk`, 1. Not 0, `wide`
+    says how many channels of a tap are read before the next one is, as memory is read fastest;
+    what is best so far is then kept where it belongs, else in registers.
     """
 
     def emit(
         e: Emitter, at: Any, zn: Any, zs: Any, yn: Any, ys: Any, xn: Any, xs: Any, code: Any,
-        zk: Any, yk: Any, out: Any, taps: Any, n: Any,
+        zk: Any, yk: Any, out: Any, taps: Any, n: Any, wide: Any,
     ) -> None:  # fmt: skip
         v, b = Lanes(e, dtype), e.b
+        counts, steps, codes_ = (zn, yn, xn), (zs, ys, xs), (zk, yk, _I64(1))
 
         def channels(c: Any, count: int, mask: Any = None, span: Any = None) -> None:
             base = b.add(at, v.size(c))
@@ -49,19 +52,52 @@ def fold_pixel(dtype: np.dtype[Any], op: str) -> Any:
                     b.store(b.select(wins, value, b.load(best[u])), best[u])
                     b.store(b.select(wins, known, b.load(codes[u])), codes[u])
 
-            v.taps((zn, yn, xn), (zs, ys, xs), (zk, yk, _I64(1)), base, code, tap)
+            v.taps(counts, steps, codes_, base, code, tap)
             for u, f in enumerate(far):
                 v.put(b.load(best[u]), b.add(b.add(out, v.size(c)), f), mask, span)
                 to = b.add(b.add(taps, c), _I64(u * LANES))
                 v.store(b.load(codes[u]), to, BYTE, mask, span)
 
-        c = v.steps(_I64(0), n, SEVERAL * LANES, lambda c: channels(c, SEVERAL))
-        c = v.steps(c, n, LANES, lambda c: channels(c, 1))
-        with b.if_then(b.icmp_signed("<", c, n)):
-            left = b.sub(n, c)
-            channels(c, 1, v.below(_I64(0), left), (_I64(0), left))
+        def stretch(first: Any) -> None:
+            """The channels from `first` on, `wide` of them: every tap in turn."""
+            last = v.least(b.add(first, wide), n)
 
-    return word(None, "at zn zs yn ys xn xs code zk yk out taps n", emit)
+            def begin(c: Any, mask: Any = None, span: Any = None) -> None:
+                v.put(v.elements(b.add(at, v.size(c)), mask, span), b.add(out, v.size(c)), mask,
+                      span)  # fmt: skip
+                v.store(v.code(code), b.add(taps, c), BYTE, mask, span)
+
+            def tap(place: Any, number: Any) -> None:
+                known = v.code(number)
+
+                def compare(c: Any, mask: Any = None, span: Any = None) -> None:
+                    to, numbers = b.add(out, v.size(c)), b.add(taps, c)
+                    value = v.elements(b.add(place, v.size(c)), mask, span)
+                    best = v.elements(to, mask, span)
+                    wins = v.better(value, best, op)
+                    v.put(b.select(wins, value, best), to, mask, span)
+                    codes = v.load(numbers, v.codes, BYTE, mask, span)
+                    v.store(b.select(wins, known, codes), numbers, BYTE, mask, span)
+
+                def several(c: Any) -> None:
+                    for u in range(SEVERAL):
+                        compare(b.add(c, _I64(u * LANES)))
+
+                c = v.steps(first, last, SEVERAL * LANES, several)
+                v.along(c, last, compare)
+
+            v.along(first, last, begin)
+            v.taps(counts, steps, codes_, at, code, tap)
+
+        with b.if_else(b.icmp_signed("!=", wide, _I64(0))) as (by_taps, by_channels):
+            with by_taps:
+                parts = b.sdiv(b.add(n, b.sub(wide, _I64(1))), wide)
+                v.loop(parts, lambda i: stretch(b.mul(i, wide)))
+            with by_channels:
+                c = v.steps(_I64(0), n, SEVERAL * LANES, lambda c: channels(c, SEVERAL))
+                v.along(c, n, lambda c, mask=None, span=None: channels(c, 1, mask, span))
+
+    return word(None, "at zn zs yn ys xn xs code zk yk out taps n wide", emit)
 
 
 def fold_row(dtype: np.dtype[Any], op: str, step: int) -> Any:
@@ -225,10 +261,7 @@ def hand_pixel(dtype: np.dtype[Any]) -> Any:
                 v.put(b.load(total), b.add(out, to), mask, span)
 
         c = v.steps(_I64(0), n, SEVERAL * LANES, lambda c: channels(c, SEVERAL))
-        c = v.steps(c, n, LANES, lambda c: channels(c, 1))
-        with b.if_then(b.icmp_signed("<", c, n)):
-            left = b.sub(n, c)
-            channels(c, 1, v.below(_I64(0), left), (_I64(0), left))
+        v.along(c, n, lambda c, mask=None, span=None: channels(c, 1, mask, span))
 
     return word(None, "grads taps zl zc yl yc xl xc yo xo zk yk out n pitch", emit)
 

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from npool.cpu import bounds, emit, lanes, taps, tiling
 from npool.cpu.compiling import access, address_of, compiled, lock
 from npool.cpu.drivers import assembled
-from npool.cpu.engine import launch
 from npool.geometry import Plan, Window
 from npool.memory import address
 
-__all__ = ["MOST", "Form", "fold_taps", "form_of", "hand_taps"]
+__all__ = [
+    "MOST", "WIDE", "Form", "Laid", "first_taps", "fold_taps", "form_of",
+    "hand_taps", "is_wide", "laid_out", "loop_of", "run_taps", "shared_values",
+]  # fmt: skip
 
 #: Taps that have numbers; one of a byte's values is left for none.
 MOST = 255
@@ -45,11 +47,14 @@ FEW, LARGE = 16, 1 << 10
 #: Channels that lie together, at least, for vectors of them.
 CHANNELS = 16
 
+#: Taps of a window, and channels, from which on a tap is read at once: so many channels of it.
+MANY, LEAST_WIDE, WIDE = 9, 64, 1 << 11
+
 _ENV = (
     "SOURCE", "TAPS", "RESULT", "STOP", "LOOP", "UNITS", "EACH", "BLOCKS", "BLOCK", "ITEM",
     "INNER", "OUTER", "Z", "Y", "X", "ZO", "YO", "WO", "ZS", "YS", "XS", "ZSTEP", "YSTEP",
     "XSTEP", "ZK", "YK", "XN", "XD", "BEFORE", "LEAST", "MOST", "FRESH", "AHEAD", "FAR", "SLICES",
-    "PAST",
+    "WIDE", "PAST",
 )  # fmt: skip
 _CONSTANTS = {name: i for i, name in enumerate(_ENV)}
 _TRIVIAL = Window(1, 1, 1, 1, 0, 0, 1)
@@ -117,6 +122,12 @@ def form_of(plan: Plan, order: tuple[int, ...], dtype: np.dtype[Any]) -> Form | 
     return Form(outer, (first, second, third), inner, planes)
 
 
+def is_wide(form: Form) -> bool:
+    """Whether windows are read a tap at a time: few elements twice, so memory is what counts."""
+    taps, apart = (prod(getattr(w, name) for w in form.windows) for name in ("kernel", "stride"))
+    return form.inner >= LEAST_WIDE and MANY <= taps <= 2 * apart
+
+
 def fold_taps(
     x: NDArray[Any], values: NDArray[Any], numbers: NDArray[Any], form: Form, lowest: bool
 ) -> None:
@@ -125,7 +136,7 @@ def fold_taps(
     All are dense in one memory order, that of `form`.
     """
     laid = _folded(form, x.dtype, lowest)
-    _run(laid, x, numbers, values, 0)
+    run_taps(laid, x, numbers, values, 0)
 
 
 def hand_taps(grads: NDArray[Any], numbers: NDArray[Any], result: NDArray[Any], form: Form) -> None:
@@ -134,11 +145,11 @@ def hand_taps(grads: NDArray[Any], numbers: NDArray[Any], result: NDArray[Any], 
     past = 0
     if laid.whole and address(result) % 64 == 0:
         past = int(grads.nbytes + result.nbytes > tiling.LARGEST_CACHE)
-    _run(laid, grads, numbers, result, past)
+    run_taps(laid, grads, numbers, result, past)
 
 
 @dataclass(frozen=True, slots=True)
-class _Laid:
+class Laid:
     """Integers of a call. `whole`: rows of the result are whole lines of the cache."""
 
     keep: tuple[NDArray[Any], ...]
@@ -149,9 +160,11 @@ class _Laid:
     whole: bool = False
 
 
-def _run(
-    laid: _Laid, source: NDArray[Any], numbers: NDArray[Any], result: NDArray[Any], past: int
+def run_taps(
+    laid: Laid, source: NDArray[Any], numbers: NDArray[Any], result: NDArray[Any], past: int
 ) -> None:
+    from npool.cpu.engine import launch  # which sends some calls here
+
     env = laid.env.copy()
     env[:3] = address(source), address(numbers), address(result)
     env[-1] = past
@@ -169,7 +182,7 @@ def _run(
     launch(run, env, _CONSTANTS["STOP"], laid.tasks, laid.work, laid.scratch, memory)
 
 
-def _first_taps(window: Window) -> tuple[int, NDArray[np.int64]]:
+def first_taps(window: Window) -> tuple[int, NDArray[np.int64]]:
     """Of each window: its first tap inside, how many there are, and that tap's number."""
     table = np.zeros((window.out, 3), np.int64)
     for o in range(window.out):
@@ -211,7 +224,7 @@ def _listed(pairs: Sequence[Sequence[tuple[int, int]]]) -> tuple[int, tuple[NDAr
     return address(table), (table, entries)
 
 
-def _shared(form: Form, item: int) -> dict[str, int]:
+def shared_values(form: Form, item: int) -> dict[str, int]:
     z, y, x = form.windows
     inner = form.planes or form.inner
     row = x.size * inner * item
@@ -228,10 +241,10 @@ def _next(size: int, otherwise: int) -> int:
     return size if size <= NEXT else otherwise
 
 
-def _tables(
+def laid_out(
     form: Form, values: dict[str, int], keep: tuple[NDArray[Any], ...], rows: int, width: int,
     taps_each: float, step: int, whole: bool,
-) -> _Laid:  # fmt: skip
+) -> Laid:  # fmt: skip
     inner = form.inner
     if form.planes:
         units = -(-form.outer // form.planes)
@@ -248,7 +261,7 @@ def _tables(
         env = np.array([values.get(name, 0) for name in _ENV], np.int64)
         scratch = form.planes * (size * values["ITEM"] + out * (values["ITEM"] + 1)) + 64
         work = form.planes * (size + out * taps_each) / 8
-        return _Laid(keep, env, units, max(1, int(work)), scratch)
+        return Laid(keep, env, units, max(1, int(work)), scratch)
     block = max(LANES * step, UNIT // inner // (LANES * step) * (LANES * step))
     blocks = -(-width // block)
     units = rows * blocks
@@ -256,7 +269,7 @@ def _tables(
     values |= {"BLOCK": block, "BLOCKS": blocks, "UNITS": units, "EACH": each}
     env = np.array([values.get(name, 0) for name in _ENV], np.int64)
     work = each * min(width, block) * inner * (1 + taps_each) / 8
-    return _Laid(keep, env, -(-units // each), max(1, int(work)), 0, whole)
+    return Laid(keep, env, -(-units // each), max(1, int(work)), 0, whole)
 
 
 #: As in `npool.cpu.tap_rows`, which a process without a compiler lacks.
@@ -264,31 +277,38 @@ LANES = 16
 
 
 @lru_cache(maxsize=1024)
-def _folded(form: Form, dtype: np.dtype[Any], lowest: bool) -> _Laid:
+def _folded(form: Form, dtype: np.dtype[Any], lowest: bool) -> Laid:
     z, y, x = form.windows
-    values = _shared(form, dtype.itemsize)
-    values["ZS"], keep_z = _first_taps(z)
-    values["YS"], keep_y = _first_taps(y)
+    values = shared_values(form, dtype.itemsize)
+    values["ZS"], keep_z = first_taps(z)
+    values["YS"], keep_y = first_taps(y)
     keep: tuple[NDArray[Any], ...] = (keep_z, keep_y)
     if not form.rows:
-        values["XS"], keep_x = _first_taps(x)
+        values["XS"], keep_x = first_taps(x)
         keep = (*keep, keep_x)
     step = x.stride if form.rows else 1
-    values["LOOP"] = _loop("fold", dtype, _way(form), step, "<" if lowest else ">")
+    values["LOOP"] = loop_of("fold", dtype, _way(form), step, "<" if lowest else ">")
     each = prod(window.kernel for window in form.windows)
     fresh = min(y.stride, y.kernel) * x.stride * form.inner * dtype.itemsize
     values["FRESH"] = fresh if fresh <= NEXT // 4 else 0
     slices = min(z.stride, z.kernel)
     behind = values["ZSTEP"] * (z.kernel - slices) + values["YSTEP"] * (y.kernel - 1)
     values |= {"AHEAD": behind + AHEAD, "SLICES": slices}
+    # Where hardly an element is read twice, memory is what counts.
+    if (
+        form.inner >= LEAST_WIDE
+        and each >= MANY
+        and each <= 2 * prod(w.stride for w in form.windows)
+    ):
+        values["WIDE"] = WIDE
     rows = form.outer * z.out * y.out
-    return _tables(form, values, keep, rows, x.out, each, 1, False)
+    return laid_out(form, values, keep, rows, x.out, each, 1, False)
 
 
 @lru_cache(maxsize=1024)
-def _handed(form: Form, dtype: np.dtype[Any]) -> _Laid:
+def _handed(form: Form, dtype: np.dtype[Any]) -> Laid:
     z, y, x = form.windows
-    values = _shared(form, dtype.itemsize)
+    values = shared_values(form, dtype.itemsize)
     values["ZS"], keep_z = _windows_of(z)
     values["YS"], keep_y = _windows_of(y)
     if form.rows:
@@ -300,11 +320,11 @@ def _handed(form: Form, dtype: np.dtype[Any]) -> _Laid:
     values["FAR"] = -(-values["FRESH"] // dtype.itemsize)
     values["AHEAD"] = AHEAD // dtype.itemsize
     step = x.stride if form.rows else 1
-    values["LOOP"] = _loop("hand", dtype, _way(form), step, "")
+    values["LOOP"] = loop_of("hand", dtype, _way(form), step, "")
     each = prod(max(1.0, window.kernel / window.stride) for window in form.windows)
     rows = form.outer * z.size * y.size
     whole = form.rows and x.size * dtype.itemsize % 64 == 0
-    return _tables(form, values, (*keep_z, *keep_y, *keep_x), rows, x.size, each, step, whole)
+    return laid_out(form, values, (*keep_z, *keep_y, *keep_x), rows, x.size, each, step, whole)
 
 
 @memoised
@@ -318,26 +338,31 @@ def _way(form: Form) -> str:
 
 
 @memoised
-def _loop(which: str, dtype: np.dtype[Any], way: str, step: int, op: str) -> int:
-    """Address of a loop over units."""
-    from npool.cpu import tap_rows
+def loop_of(which: str, dtype: np.dtype[Any], way: str, step: int, op: str) -> int:
+    """Address of a loop over units: `which` of fold, value (without taps) and hand."""
+    from npool.cpu import tap_rows, together_rows
     from npool.cpu.turn import turn
 
     with lock:
         space: dict[str, Any] = {
             "__name__": lanes.__name__, "get": access.get, "prefetch": access.prefetch,
-            "ROWS": way == "rows", **_CONSTANTS,
+            "ROWS": way == "rows", "FOLDS": which == "fold", **_CONSTANTS,
         }  # fmt: skip
         if way == "rows":
             space |= {"fold_row": tap_rows.fold_row(dtype, op, step)} if op else {
                 "hand_row": tap_rows.hand_row(dtype, step)
             }  # fmt: skip
         else:
-            space |= {"fold_pixel": tap_rows.fold_pixel(dtype, op)} if op else {
+            fold = together_rows.fold_values if which == "value" else tap_rows.fold_pixel
+            space |= {"fold_pixel": fold(dtype, op)} if op else {
                 "hand_pixel": tap_rows.hand_pixel(dtype)
             }  # fmt: skip
         if way == "planes":
             space |= {"turn": turn(dtype.itemsize), "turn_bytes": turn(1)}
-        template = getattr(taps, f"{which}_{'planes' if way == 'planes' else 'units'}")
-        kind = {"<": "-lowest", ">": "-highest"}.get(op, "")
-        return address_of(compiled(template, space, f"{dtype.name}-{way}{step}{kind}"))
+        template = (
+            taps.turned_units
+            if way == "planes"
+            else getattr(taps, f"{'hand' if which == 'hand' else 'fold'}_units")
+        )
+        kind = {"<": "-lowest", ">": "-highest", "+": "-sum"}.get(op, "")
+        return address_of(compiled(template, space, f"{which}-{dtype.name}-{way}{step}{kind}"))

@@ -51,6 +51,7 @@ def fold_units(env, scratch, first, last):
                     at + get(x, 0) * inner * item, get(z, 1), get(env, ZSTEP), get(y, 1),
                     get(env, YSTEP), get(x, 1), get(env, XSTEP), code + get(x, 2), get(env, ZK),
                     get(env, YK), out + o * inner * item, numbers + o * inner, inner,
+                    get(env, WIDE),
                 )  # fmt: skip
 
 
@@ -91,65 +92,59 @@ def hand_units(env, scratch, first, last):
                 )  # fmt: skip
 
 
-def fold_planes(env, scratch, first, last):
-    """Fold the windows of the units ``first <= unit < last``: planes, turned into channels."""
+def turned_units(env, scratch, first, last):
+    """Fold the windows of the units ``first <= unit < last``, or hand gradients back to them:
+    some planes each, which are turned into channels.
+    """
     item, pitch, most = get(env, ITEM), get(env, INNER), get(env, OUTER)
     size = get(env, Z) * get(env, Y) * get(env, X)
     count = get(env, ZO) * get(env, YO) * get(env, WO)
+    source, result, numbers = get(env, SOURCE), get(env, RESULT), get(env, TAPS)
+    ahead, fresh, far = get(env, AHEAD), get(env, FRESH), get(env, FAR)
     a = (scratch + 63) // 64 * 64
     b = a + size * pitch * item
     c = b + count * pitch * item
     for unit in range(first, last):
         begin = unit * pitch
         n = min(pitch, most - begin)
-        turn(a, pitch, get(env, SOURCE) + begin * size * item, size, n, size, get(env, AHEAD), 0)
-        o = 0
-        for oz in range(get(env, ZO)):
-            z = get(env, ZS) + oz * 24
-            for oy in range(get(env, YO)):
-                y = get(env, YS) + oy * 24
-                line = (get(z, 0) * get(env, Y) + get(y, 0)) * get(env, X)
-                code = get(z, 2) * get(env, ZK) + get(y, 2) * get(env, YK)
-                for ox in range(get(env, WO)):
-                    x = get(env, XS) + ox * 24
-                    fold_pixel(
-                        a + (line + get(x, 0)) * pitch * item, get(z, 1), get(env, ZSTEP),
-                        get(y, 1), get(env, YSTEP), get(x, 1), get(env, XSTEP), code + get(x, 2),
-                        get(env, ZK), get(env, YK), b + o * pitch * item, c + o * pitch, n,
-                    )  # fmt: skip
-                    o += 1
-        turn(get(env, RESULT) + begin * count * item, count, b, pitch, count, n, 0, get(env, FRESH))
-        beyond = get(env, FAR)
-        turn_bytes(get(env, TAPS) + begin * count, count, c, pitch, count, n, 0, beyond)
-
-
-def hand_planes(env, scratch, first, last):
-    """Hand gradients back to the planes of the units ``first <= unit < last``."""
-    item, pitch, most = get(env, ITEM), get(env, INNER), get(env, OUTER)
-    size = get(env, Z) * get(env, Y) * get(env, X)
-    count = get(env, ZO) * get(env, YO) * get(env, WO)
-    a = (scratch + 63) // 64 * 64
-    b = a + size * pitch * item
-    c = b + count * pitch * item
-    for unit in range(first, last):
-        begin = unit * pitch
-        n = min(pitch, most - begin)
-        turn(b, pitch, get(env, SOURCE) + begin * count * item, count, n, count, get(env, AHEAD), 0)
-        turn_bytes(c, pitch, get(env, TAPS) + begin * count, count, n, count, get(env, FAR), 0)
-        i = 0
-        for iz in range(get(env, Z)):
-            z = get(env, ZS) + iz * 16
-            for iy in range(get(env, Y)):
-                y = get(env, YS) + iy * 16
-                for ix in range(get(env, X)):
-                    x = get(env, XS) + ix * 16
-                    hand_pixel(
-                        b, c, get(z, 0), get(z, 1), get(y, 0), get(y, 1), get(x, 0), get(x, 1),
-                        get(env, YO), get(env, WO), get(env, ZK), get(env, YK),
-                        a + i * pitch * item, n, pitch,
-                    )  # fmt: skip
-                    i += 1
-        turn(get(env, RESULT) + begin * size * item, size, a, pitch, size, n, 0, get(env, FRESH))
+        elements, windows = begin * size * item, begin * count
+        if FOLDS:
+            turn(a, pitch, source + elements, size, n, size, ahead, 0)
+            o = 0
+            for oz in range(get(env, ZO)):
+                z = get(env, ZS) + oz * 24
+                for oy in range(get(env, YO)):
+                    y = get(env, YS) + oy * 24
+                    line = (get(z, 0) * get(env, Y) + get(y, 0)) * get(env, X)
+                    code = get(z, 2) * get(env, ZK) + get(y, 2) * get(env, YK)
+                    for ox in range(get(env, WO)):
+                        x = get(env, XS) + ox * 24
+                        fold_pixel(
+                            a + (line + get(x, 0)) * pitch * item, get(z, 1), get(env, ZSTEP),
+                            get(y, 1), get(env, YSTEP), get(x, 1), get(env, XSTEP),
+                            code + get(x, 2), get(env, ZK), get(env, YK), b + o * pitch * item,
+                            c + o * pitch, n, 0,
+                        )  # fmt: skip
+                        o += 1
+            turn(result + windows * item, count, b, pitch, count, n, 0, fresh)
+            turn_bytes(numbers + windows, count, c, pitch, count, n, 0, far)
+        else:
+            turn(b, pitch, source + windows * item, count, n, count, ahead, 0)
+            turn_bytes(c, pitch, numbers + windows, count, n, count, far, 0)
+            i = 0
+            for iz in range(get(env, Z)):
+                z = get(env, ZS) + iz * 16
+                for iy in range(get(env, Y)):
+                    y = get(env, YS) + iy * 16
+                    for ix in range(get(env, X)):
+                        x = get(env, XS) + ix * 16
+                        hand_pixel(
+                            b, c, get(z, 0), get(z, 1), get(y, 0), get(y, 1), get(x, 0), get(x, 1),
+                            get(env, YO), get(env, WO), get(env, ZK), get(env, YK),
+                            a + i * pitch * item, n, pitch,
+                        )  # fmt: skip
+                        i += 1
+            turn(result + elements, size, a, pitch, size, n, 0, fresh)
 
 
 def stopped(shared):

@@ -155,6 +155,14 @@ class Lanes:
         b.position_at_end(end)
         return b.load(at)
 
+    def along(self, first: Any, last: Any, body: Callable[..., None]) -> None:
+        """``body(i)`` of each whole vector, ``body(i, mask, span)`` of what is left of one."""
+        b = self.b
+        i = self.steps(first, last, LANES, body)
+        with b.if_then(b.icmp_signed("<", i, last)):
+            left = b.sub(last, i)
+            body(i, self.below(_I64(0), left), (_I64(0), left))
+
     # --- memory -----------------------------------------------------------------------------------
 
     def _masked(self, name: str, kind: Any, mask: Any, made: Any, *given: Any) -> Any:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.autograd import forward_ad
 
 from npool.dispatch import device_engine
-from npool.layout import empty_like_order, memory_order
+from npool.layout import empty_like_order, kept_order, memory_order
 
 __all__ = [
     "array_dtype", "array_for", "array_in", "array_of", "empty_for", "empty_in", "index_type",
@@ -178,7 +178,10 @@ def order_of(x: torch.Tensor) -> tuple[int, ...]:
     """The axes of `x` from the slowest in memory to the fastest, as npool orders them."""
     if x.is_contiguous():  # asked first: symbolic strides are then not compared
         return tuple(range(x.ndim))
-    return memory_order(tuple(x.shape), tuple(x.stride()))
+    shape = tuple(x.shape)
+    if any(type(n) is not int for n in shape):
+        return memory_order(shape, tuple(x.stride()))
+    return kept_order(shape, x.stride())
 
 
 def empty_in(x: torch.Tensor, shape: Any, order: Any, dtype: torch.dtype) -> torch.Tensor:

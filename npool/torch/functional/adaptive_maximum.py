@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 
 import npool
+from npool.bins import make_bins_plan
+from npool.gradients.taps import has_taps
 from npool.torch.arguments import adaptive
 from npool.torch.functional.forms import as_torch_lays, as_torch_reads, by_arrays, cast, on_arrays
 from npool.torch.library import CALLS
+from npool.torch.tensors import array_dtype, is_eager
 
 __all__ = [
     "adaptive_max_pool1d",
@@ -21,6 +25,8 @@ __all__ = [
 ]
 
 ops = CALLS
+#: Elements of a volume from which on it matters.
+LARGE = 1 << 14
 
 
 def adaptive_max_pool1d(input: torch.Tensor, output_size: Any, return_indices: bool = False) -> Any:
@@ -268,7 +274,23 @@ def _max(n: int, input: torch.Tensor, output_size: Any, return_indices: bool) ->
         return on_arrays(getattr(npool.functional, name), input, output_size, return_indices)
     input = as_torch_reads(input)
     bins = adaptive(name, n, input, output_size, n + 1)
+    if n == 3 and not return_indices and _is_torchs(input, *bins):
+        return torch._C._nn.adaptive_max_pool3d(input, bins[0])[0]
     if not return_indices:
         return as_torch_lays(ops.adaptive_max_pool(input, *bins), input)
     values, indices = ops.adaptive_max_pool_with_indices(input, *bins, torch.int64)
     return as_torch_lays(values, input), as_torch_lays(indices, input)
+
+
+def _is_torchs(input: torch.Tensor, sizes: Any, axes: Any) -> bool:
+    """Whether bins of volumes are so large that no taps are kept: torch's operator, which picks the
+    same elements, took 0.7 of the time of looking for positions.
+    """
+    if not is_eager(input) or not input.is_contiguous() or input.device.type != "cpu":
+        return False
+    if input.dtype not in (torch.float32, torch.float64) or 0 in input.shape or 0 in sizes:
+        return False
+    shape = tuple(input.shape)
+    return math.prod(shape[axis] for axis in axes) >= LARGE and not has_taps(
+        make_bins_plan(shape, tuple(sizes), tuple(axes)), array_dtype(input.dtype)
+    )

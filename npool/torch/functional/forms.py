@@ -7,10 +7,13 @@ from typing import Any
 
 import torch
 from torch._prims_common import suggest_memory_format
+from torch.compiler import is_compiling
 
 from npool.torch.tensors import array_of, is_eager, is_plain, order_of, tensor_of
 
 __all__ = ["as_torch_lays", "as_torch_reads", "by_arrays", "cast", "on_arrays"]
+
+_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def by_arrays(input: torch.Tensor) -> bool:
@@ -39,7 +42,7 @@ def as_torch_reads(input: torch.Tensor) -> torch.Tensor:
     Its gradient is then contiguous, as torch's is, and the gradient of the result, which is laid
     out anew, does not meet positions in another order.
     """
-    if input.is_contiguous() or is_plain(input) or not is_eager(input):
+    if input.is_contiguous() or _lies_last(input) or is_plain(input) or not is_eager(input):
         return input
     if order_of(input) == tuple(range(input.ndim)):
         return input  # a slice, read where it lies
@@ -56,11 +59,24 @@ def as_torch_lays(result: torch.Tensor, input: torch.Tensor) -> torch.Tensor:
     """
     if input.is_contiguous() and (input.ndim < 4 or input.stride(1) != 1):
         return result
+    if _lies_last(input):
+        return result.contiguous(memory_format=_LAST[input.ndim])
     form = suggest_memory_format(input)
     if input.shape[1] == 1 and form is not torch.contiguous_format:
         # Of one channel both forms are the same memory; only strides tell them apart.
         return result.clone(memory_format=form)
     return result.contiguous(memory_format=form)
+
+
+def _lies_last(input: torch.Tensor) -> bool:
+    """Whether `input` is dense with channels last, and no axis of length 1 makes that unclear."""
+    form = _LAST.get(input.ndim)
+    return (
+        form is not None
+        and not is_compiling()
+        and 1 not in input.shape
+        and input.is_contiguous(memory_format=form)
+    )
 
 
 def on_arrays(pool: Callable[..., Any], input: torch.Tensor, *args: Any, **named: Any) -> Any:

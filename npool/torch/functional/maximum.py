@@ -6,13 +6,14 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor, is_grad_enabled
+from torch.compiler import is_dynamo_compiling
 
 import npool
 from npool.functional.arguments import Sizes
 from npool.torch.arguments import spatial
-from npool.torch.functional.forms import as_torch_lays, as_torch_reads, cast, on_arrays
+from npool.torch.functional.forms import as_torch_lays, as_torch_reads, by_arrays, cast, on_arrays
 from npool.torch.library import CALLS
-from npool.torch.tensors import is_eager
 
 __all__ = [
     "max_pool1d",
@@ -25,11 +26,10 @@ __all__ = [
 
 ops = CALLS
 #: Taps of all windows below which torch's own operator, which is compiled with its derivative, is
-#: done before a derivative in Python is on its way: of rows that vectors fill, and of any other
-#: (short ones, and channels last). 0 leaves nothing to it.
-FEW, FEW_SHORT, ROW = 1 << 14, 1 << 16, 16
+#: done before a derivative in Python is on its way: of rows that vectors fill, of contiguous
+#: short ones, and of channels last. 0 leaves nothing to it.
+FEW, FEW_SHORT, FEW_LAST, ROW = 1 << 14, 1 << 16, 1 << 16, 16
 _SAME_SUMS = (torch.float32, torch.float64)
-_UNDILATED = (1, (1, 1), (1, 1, 1), [1, 1], [1, 1, 1])
 
 
 def max_pool1d(
@@ -127,6 +127,14 @@ def max_pool2d(
     >>> max_pool2d(torch.tensor([[[3.0, 7.0], [9.0, 1.0]]]), 2)
     tensor([[[9.]]])
     """
+    if (
+        type(input) is Tensor
+        and input.requires_grad
+        and not (return_indices or is_dynamo_compiling())
+    ):
+        own = _own(torch.max_pool2d, input, kernel_size, stride, padding, dilation, ceil_mode)
+        if own is not None:
+            return own
     return _max(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -176,6 +184,14 @@ def max_pool3d(
     >>> max_pool3d(torch.tensor([[[[3.0, 7.0], [9.0, 1.0]]]]), (1, 2, 2))
     tensor([[[[9.]]]])
     """
+    if (
+        type(input) is Tensor
+        and input.requires_grad
+        and not (return_indices or is_dynamo_compiling())
+    ):
+        own = _own(torch.max_pool3d, input, kernel_size, stride, padding, dilation, ceil_mode)
+        if own is not None:
+            return own
     return _max(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -320,16 +336,7 @@ def _max(
 ) -> Any:  # fmt: skip
     if n == 3:
         input = cast(input)
-    eager = is_eager(input) and not input.is_cuda
-    if eager and input.requires_grad and torch.is_grad_enabled():
-        if not return_indices and n > 1 and _is_small(input, kernel_size, stride, dilation):
-            own = torch.max_pool2d if n == 2 else torch.max_pool3d
-            try:
-                return own(input, kernel_size, () if stride is None else stride, padding, 1,
-                           ceil_mode)  # fmt: skip
-            except (RuntimeError, TypeError, ValueError):
-                pass  # refused below, in npool's words
-    elif eager:
+    if by_arrays(input):
         pool = getattr(npool.functional, f"max_pool{n}d")
         return on_arrays(
             pool, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
@@ -345,15 +352,44 @@ def _max(
     return as_torch_lays(values, input), as_torch_lays(indices, input)
 
 
-def _is_small(input: torch.Tensor, kernel_size: Any, stride: Any, dilation: Any) -> bool:
-    """Whether torch's own max pooling does the same, bit for bit, and before npool's would.
+def _own(
+    pool: Any, input: torch.Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
+    ceil_mode: bool,
+) -> Any:  # fmt: skip
+    """The result of torch's own operator, where that does the same and is done before npool's.
 
-    Without dilation every window holds an element, of which both say the same position.
+    None where it is not, and where it refuses the call: npool says why, in its own words. Where
+    transforms or modes look on, torch's operator serves them as well. Nothing that a tensor is
+    asked for here takes longer than 50 ns: torch has pooled a tiny one in 7 us.
+    """
+    few = input.numel() < FEW
+    if (
+        (few and (stride is None or stride == kernel_size)) or _is_small(input, kernel_size, stride)
+    ) and (
+        input.is_cpu
+        and input.dtype in _SAME_SUMS
+        and (dilation == 1 if type(dilation) is int else _is_one(dilation))
+        and is_grad_enabled()
+    ):
+        try:
+            return pool(input, kernel_size, () if stride is None else stride, padding, 1, ceil_mode)
+        except (RuntimeError, TypeError, ValueError):
+            pass
+    return None
+
+
+def _is_one(dilation: Any) -> bool:
+    return type(dilation) in (tuple, list) and all(type(d) is int and d == 1 for d in dilation)
+
+
+def _is_small(input: torch.Tensor, kernel_size: Any, stride: Any) -> bool:
+    """Whether torch's own max pooling has both results before npool's would.
+
+    Without dilation every window holds an element, of which both say the same position: the bits
+    are the same, too.
     """
     taps: float = input.numel()
-    if taps >= FEW_SHORT or input.dtype not in _SAME_SUMS:
-        return False
-    if type(dilation) not in (int, tuple, list) or dilation not in _UNDILATED:
+    if taps >= max(FEW, FEW_SHORT, FEW_LAST):
         return False
     if stride is not None and stride != kernel_size:
         if type(kernel_size) is int and type(stride) is int and stride > 0:
@@ -367,6 +403,8 @@ def _is_small(input: torch.Tensor, kernel_size: Any, stride: Any, dilation: Any)
                 taps *= math.prod(kernels) / math.prod(strides or kernels)
             except (TypeError, ZeroDivisionError):
                 return False
-    if taps < FEW or taps >= FEW_SHORT:
-        return taps < FEW
-    return not (input.shape[-1] >= ROW and input.is_contiguous())
+    if taps < FEW:
+        return True
+    if not input.is_contiguous():
+        return taps < FEW_LAST
+    return taps < FEW_SHORT and input.shape[-1] < ROW

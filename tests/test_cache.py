@@ -119,6 +119,16 @@ def test_the_next_process_compiles_nothing(filled):
     assert {p: p.stat().st_mtime_ns for p in filled.rglob("*")} == before
 
 
+def test_numbas_modules_are_imported_for_kernels_that_need_more_than_its_runtime(filled):
+    unknown = "import npool.cpu.stored as s; s.llvm.address_of_symbol = lambda name: None"
+    tail = "print('numba.np.arraymath' in sys.modules)"
+    for before, imported in (("", "False"), (unknown, "True")):
+        code = WATCHING + before + POOLS + tail
+        said, found = check_runs(code, NPOOL_CACHE_DIR=str(filled)).splitlines()
+        assert json.loads(said) == [[], []]
+        assert found == imported
+
+
 def test_it_is_for_its_owner_alone(filled):
     assert [p.name.partition("-")[0] for p in filled.iterdir()] == ["kernels"]
     assert {stat.S_IMODE(p.stat().st_mode) for p in (filled, *filled.iterdir())} == {0o700}

@@ -6,7 +6,6 @@ segments) and how large a tile is. Nothing here depends on the number of threads
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
@@ -17,7 +16,6 @@ from npool.cpu import tiling
 from npool.cpu.dimensions import (
     FLAT,
     FUSED,
-    PLAIN,
     ROWS,
     SEGMENT,
     Dim,
@@ -30,6 +28,7 @@ from npool.cpu.dimensions import (
     spans,
     widen,
 )
+from npool.cpu.laying import ROUND, Schedule, lay_planes, lay_wholes
 from npool.cpu.tables import COLUMNS, CONSTANTS, DIMS_WIDTH, ENV, HEAD, SPANS, THREAD_ROWS
 from npool.cpu.tiling import (
     CHUNK,
@@ -57,12 +56,8 @@ __all__ = ["CHUNK", "COLUMNS", "CONSTANTS", "LONG", "Schedule", "describe", "sch
 
 #: A trailing unpooled axis of at most this many elements is pooled along with the axis before.
 SHORT = 32
-#: Elements that a split is rounded up to: what an unrolled step of bytes covers.
-ROUND = 128
 #: Bytes of input from which on it is worth prefetching, and how far ahead.
 PREFETCHED, AHEAD_BYTES = 1 << 20, 12 << 10
-#: Elements that a task of `npool.cpu.wholes` reads, about.
-WHOLE_ELEMENTS = 1 << 15
 #: Bytes of a row that is folded where it lies: of a task, and at a time (`npool.cpu.binding`).
 DIRECT_BYTES, PART = 1 << 17, 1 << 11
 #: Bytes of a row of results whose first few are written apart, so that the others begin on a line.
@@ -72,32 +67,6 @@ LONG = 1 << 10
 LONG_TAPS = 17
 #: Bytes of a row of which two are folded at once, where that saves but one fold in four.
 PAIR_BYTES = 1 << 12
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """The kernel's integer arguments, and how many tiles there are."""
-
-    dims: NDArray[np.int64]
-    head: NDArray[np.int64]
-    spans: NDArray[np.int64]
-    tasks: int
-    #: Bytes of scratch that a thread needs.
-    scratch: int
-    strided: bool
-    #: The driver: pooled, planes, wholes, strips or tiles, each a template of `npool.cpu`.
-    driver: str
-    #: Rough number of scalar operations a tile.
-    task_work: int
-    #: Which taps lie inside, for `npool.cpu.planes`.
-    masks: NDArray[np.uint8] | None
-    #: Addresses of the tables, in the order that a driver takes them.
-    tables: tuple[int, int, int]
-    #: The loop of `npool.cpu.pooled`: "pooled" or "direct", after "wide_" past four taps, and
-    #: after "ordered_" where rows are folded in the order of their positions.
-    loop: str = ""
-    #: The loop of `npool.cpu.lanes.tall`, for `npool.cpu.van_herk`.
-    tall: str = ""
 
 
 @lru_cache(maxsize=1024)
@@ -177,9 +146,9 @@ def schedule(
         strided = inner_dim.in_stride != 1 or (row.in_stride != inner and row.length > 1)
     if strips and inner == 1 and not strided and not placed and fit_planes(dims, width, lanes):
         ahead = tiling.SLID_AHEAD // itemsize if itemsize * prod(plan.shape) >= PREFETCHED else 0
-        return _planes(dims, width, counted, divisor, ahead)
+        return lay_planes(dims, width, counted, divisor, ahead)
     if strips and inner == 1 and not strided and wholes and fit_wholes(dims):
-        return _wholes(dims, width, counted, divisor)
+        return lay_wholes(dims, width, counted, divisor)
     segment = choose_modes(dims, inner, lanes)
     block = 0
     if strips:
@@ -332,81 +301,6 @@ def schedule(
         table, head, span_table, tasks, scratch, strided, driver, max(1, work), None, tables, loop,
         tall_loop,
     )  # fmt: skip
-
-
-def _wholes(dims: list[Dim], width: int, counted: bool, divisor: int) -> Schedule:
-    """The schedule of `npool.cpu.wholes`: lines of windows, and windows along a line."""
-    row = dims[-1]
-    outer = dims[0] if len(dims) == 2 else Dim(1, 1)
-    runs = row.runs or ((1, 1),)
-    line = Dim(outer.length, outer.length, in_stride=outer.in_stride, out_stride=outer.out_stride)
-    if row.out == 1:  # global: a line of all windows there are
-        windows = Dim(1, outer.length, row.length, outer.in_stride, out_stride=outer.out_stride)
-        line = Dim(1, 1)
-    else:
-        windows = Dim(1, row.out, row.kernel, row.stride, out_stride=row.out_stride)
-    windows.tile = min(windows.out, max(1, WHOLE_ELEMENTS // windows.kernel))
-    cap = -(-windows.tile // 8) * 8
-    head = np.zeros(len(HEAD), np.int64)
-    for name, value in {
-        "INNER": 1, "CAP": cap, "ITEM_BYTES": width, "BUFFERS": 1, "DEPTH": 2,
-        "COUNTED": (2 if divisor else 1) if counted else 0, "DIVISOR": divisor,
-    }.items():  # fmt: skip
-        head[CONSTANTS[name]] = value
-    table = np.zeros((2, DIMS_WIDTH), np.int64)
-    for entries, dim in zip(table, (line, windows), strict=True):
-        entries[: len(COLUMNS)] = (
-            dim.length, dim.out, dim.kernel, dim.stride, 1, 0, dim.in_stride, dim.out_stride, 0,
-            PLAIN, dim.tile, -(-dim.out // dim.tile), 0, 1,
-        )  # fmt: skip
-    span_table = np.array([(1 << 62, runs[0][1], 0, 0)], np.int64)
-    scratch = 8 * (len(ENV) + (2 + THREAD_ROWS) * 8) + 192 + cap * width
-    tasks = line.out * -(-windows.out // windows.tile)
-    tables = (address(table), address(head), address(span_table))
-    work = windows.tile * (windows.kernel // 8 + 4)
-    return Schedule(table, head, span_table, tasks, scratch, False, "wholes", work, None, tables)
-
-
-def _planes(dims: list[Dim], width: int, counted: bool, divisor: int, ahead: int) -> Schedule:
-    """The schedule of `npool.cpu.planes`."""
-    if dims[0].pooled:
-        dims = [Dim(1, 1), *dims]
-    inner_sizes = [prod(dim.length for dim in dims[i + 1 :]) for i in range(len(dims))]
-    size = inner_sizes[0]
-    room = max(
-        max(dim.before, dim.span - 1 - dim.before) * pitch
-        for dim, pitch in zip(dims[1:], inner_sizes[1:], strict=True)
-    )
-    room = -(-room // ROUND) * ROUND
-    length = dims[0].tile * size
-    masks = np.zeros((len(dims) - 1, length), np.uint8)
-    at = np.arange(length)
-    for bits, dim, pitch in zip(masks, dims[1:], inner_sizes[1:], strict=True):
-        for t in range(dim.kernel):
-            seen = at // pitch % dim.length + t * dim.dilation - dim.before
-            bits |= ((seen >= 0) & (seen < dim.length)).astype(np.uint8) << np.uint8(t)
-    head = np.zeros(len(HEAD), np.int64)
-    cap = length + 2 * room + ROUND
-    for name, value in {
-        "INNER": 1, "CAP": cap, "ITEM_BYTES": width, "BUFFERS": 2, "DEPTH": len(dims),
-        "COUNTED": (2 if divisor else 1) if counted else 0, "DIVISOR": divisor,
-        "ROUND": room, "PLANE": size, "MASKS": address(masks), "MASKS_EACH": length,
-        "AHEAD": ahead,
-    }.items():  # fmt: skip
-        head[CONSTANTS[name]] = value
-    table = np.zeros((len(dims), DIMS_WIDTH), np.int64)
-    for line, dim in zip(table, dims, strict=True):
-        line[: len(COLUMNS)] = (
-            dim.length, dim.out, dim.kernel, dim.stride, dim.dilation, dim.before,
-            dim.in_stride, dim.out_stride, dim.place, dim.mode, dim.tile, 1, 0, 1,
-        )  # fmt: skip
-    total = prod(dim.runs[0][1] for dim in dims if dim.runs)
-    span_table = np.array([(dims[0].out, total, 0, 0)], np.int64)
-    scratch = 8 * (len(ENV) + (len(dims) + THREAD_ROWS) * 8) + 192 + 2 * cap * width
-    tasks = -(-dims[0].out // dims[0].tile)
-    tables = (address(table), address(head), address(span_table))
-    work = max(1, length * (2 + sum(dim.kernel for dim in dims[1:])) // 24)
-    return Schedule(table, head, span_table, tasks, scratch, False, "planes", work, masks, tables)
 
 
 def describe(dims: NDArray[np.int64]) -> list[dict[str, int]]:

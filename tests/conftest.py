@@ -33,5 +33,5 @@ settings.load_profile(os.environ.get("NPOOL_HYPOTHESIS", "quick"))
 
 def pytest_runtest_setup(item):
     """Small tensors that are differentiated are npool's here, not torch's, so that it is tested."""
-    if (maximum := sys.modules.get("npool.torch.functional.maximum")) is not None:
-        maximum.FEW = maximum.FEW_SHORT = maximum.FEW_LAST = 0
+    if (small := sys.modules.get("npool.torch.functional.small")) is not None:
+        small.FEW = small.FEW_SHORT = small.FEW_LAST = 0

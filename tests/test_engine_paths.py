@@ -46,9 +46,10 @@ class Case:
     #: Dimensions that must be cut into several tiles.
     tiled: int = 0
     several_chunks: bool = False
-    #: Which of `npool.cpu.planes` and `npool.cpu.wholes` can serve it.
+    #: Which of `npool.cpu.planes`, `npool.cpu.wholes` and `npool.cpu.wide` can serve it.
     planes: bool = False
     wholes: bool = False
+    wide: bool = False
     #: Whether `npool.cpu.van_herk` serves it.
     tall: bool = False
     #: Whether an unpooled axis becomes part of a pooled one.
@@ -289,6 +290,10 @@ CASES = {
     "taps far apart": case((6, 30), (3,), 1, 4100, 4099, row="PLAIN", outer={"FUSED"}),
     "padding on all sides": case((3, 4), (2, 3), 1, 40),
     # odds and ends
+    "wide in a row": case((3, 2000), (301,), 1, 100, wide=True),
+    "wider than parts, a few left": case((2, 900), (131,), 1, 3, wide=True),
+    "of whole parts": case((2, 900), (128,), 1, wide=True),
+    "wide in many tiles": case((300_000,), (2_500,), 1, 700, wide=True),
     "one element": case((1,), (1,), row="PLAIN"),
     "windows of one": case((4, 50), (1, 1), 3, outer={"FUSED"}),
     "nothing pooled in effect": case((4, 50), (1, 1), 1, row="PLAIN"),
@@ -313,7 +318,7 @@ def take(way, patch):
     """Have the engine go this way."""
     fewer = (lambda *of: binding.loops(*of)._replace(lanes=0)) if way != "slides" else binding.loops
     patch.setattr(engine, "loops", fewer)
-    for fit in ("fit_strips", "fit_planes", "fit_wholes", "fit_van_herk"):
+    for fit in ("fit_strips", "fit_planes", "fit_wholes", "fit_wide", "fit_van_herk"):
         never = (lambda *_: 0) if way == "tiles" else getattr(tiling, fit)
         patch.setattr(laying, fit, never)
     forget()
@@ -341,7 +346,17 @@ def told(laid):
     tables = [None if t is None else t.tobytes() for t in (laid.dims, laid.spans, laid.masks)]
     head = laid.head.copy()
     head[CONSTANTS["MASKS"]] = 0  # an address
-    return (*tables, head.tobytes(), laid.tasks, laid.scratch, laid.strided, laid.driver, laid.loop)
+    return (
+        *tables,
+        head.tobytes(),
+        laid.tasks,
+        laid.scratch,
+        laid.strided,
+        laid.driver,
+        laid.loop,
+        laid.tall,
+        laid.wide,
+    )
 
 
 def goes_as_before(way, c, x, reduce="max", return_indices=False):
@@ -393,6 +408,8 @@ def test_the_case_takes_the_path_it_is_there_for(name, driver):
     _, laid = scheduled(c, c.array(numbers(c.shape)))
     assert laid.driver == "tiles" or driver != "tiles"
     special = "planes" if c.planes else "wholes" if c.wholes else None
+    if c.wide and driver == "slides":
+        special = "wide"
     if driver != "tiles" and special:
         assert laid.driver == special
         return
@@ -428,7 +445,7 @@ def test_the_cases_cover_the_engine(driver):
     in_strips, tall = set(), set()
     for c in CASES.values():
         _, laid = scheduled(c, c.array(numbers(c.shape)))
-        if laid.driver in ("planes", "wholes"):
+        if laid.driver in ("planes", "wholes", "wide"):
             continue
         *outer, row = modes_of(laid)
         rows.add(row)
@@ -479,10 +496,11 @@ def test_the_cases_cover_the_loops_of_small_windows(driver):
         }
         assert {placed for _, placed in slid} == {False, True}
         assert {loop.startswith("ordered") for loop, placed in slid if placed} == {False, True}
-        parts = [tuple(map(int, loop.split("_")[-7:-1])) for loop, _ in slid]
-        assert {stride for _, _, stride, _, _, _ in parts} == {1, 2, 3, 4}
-        assert max(dilation for _, _, _, dilation, _, _ in parts) > 1
-        assert {paired for *_, paired in parts} == {0, 1}
+        parts = [tuple(map(int, loop.split("_")[-8:-1])) for loop, _ in slid]
+        assert {stride for _, _, stride, *_ in parts} == {1, 2, 3, 4}
+        assert max(dilation for _, _, _, dilation, *_ in parts) > 1
+        assert {paired for *_, paired, _ in parts} == {0, 1}
+        assert {backwards for *_, backwards in parts} == {0, 1}
         assert {taps > stride for _, taps, stride, *_ in parts} == {False, True}
         assert {rows for rows, *_ in parts} >= {1, 2, 3, 4, 8, 9}
         return

@@ -302,7 +302,7 @@ def test_the_walk_sees_every_way_of_importing(tmp_path, monkeypatch):
 
 #: The loops and the driver; what they are bound to is in binding, instructions and interpreted.
 TEMPLATES = ("lanes", "parts", "folds", "pooled", "strips", "fetch", "tiles", "planes", "wholes",
-             "van_herk", "bins", "unpool", "spread", "scatter", "expand")  # fmt: skip
+             "van_herk", "wide", "bins", "unpool", "spread", "scatter", "expand")  # fmt: skip
 #: Addresses and positions are int64, run-time numbers float64, whatever the array holds.
 OF_THE_ENGINE = {"int64", "float64"}
 

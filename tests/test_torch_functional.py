@@ -448,11 +448,11 @@ def test_windows_in_the_padding_have_torchs_positions(differentiated):
 
 def test_small_tensors_have_torchs_derivative(monkeypatch):
     """Where Python takes longer than torch, torch does it: the same bits, and npool's errors."""
-    from npool.torch.functional import maximum
+    from npool.torch.functional import small
 
-    monkeypatch.setattr(maximum, "FEW", 1 << 14)
-    monkeypatch.setattr(maximum, "FEW_SHORT", 1 << 16)
-    monkeypatch.setattr(maximum, "FEW_LAST", 1 << 16)
+    monkeypatch.setattr(small, "FEW", 1 << 14)
+    monkeypatch.setattr(small, "FEW_SHORT", 1 << 16)
+    monkeypatch.setattr(small, "FEW_LAST", 1 << 16)
     x = torch.rand(1, 3, 32, 32, requires_grad=True)
 
     def node(*args, **kwargs):

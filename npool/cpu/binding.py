@@ -237,8 +237,8 @@ def _bind(
                 )
                 more = {**space, "CHUNK": tables.CHUNK, "LONG": LONG, "slide_rows": slide}
             elif which.endswith("long"):
-                taps = int(which.split("_")[0])
-                long = long_rows.long_row(words, sliding, taps, reducer.idempotent)
+                taps, bare = int(which.split("_")[0]), "bare" in which
+                long = long_rows.long_row(words, sliding, taps, reducer.idempotent, bare)
                 more = {**space, "long_row": long}
             elif which == "scratch_rows":
                 more = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}

@@ -25,6 +25,7 @@ from npool.cpu import (
     tiles,
     van_herk,
     wholes,
+    wide,
 )
 from npool.cpu.compiling import (
     WORD,
@@ -57,7 +58,8 @@ _STRIPS = (
 _VAN_HERK = (
     folds.begin, folds.stopped, folds.swap, folds.shifted, folds.flat_fold, strips.span_of,
     strips.fill_ends, strips.strip_stream, strips.long_store, strips.strip_store,
-    strips.strip_place, van_herk.fetch_ring, van_herk.fold_block, van_herk.van_herk_task,
+    strips.strip_place, van_herk.fetch_ring, van_herk.fold_block, van_herk.begin_blocks,
+    van_herk.van_herk_task,
     van_herk.van_herk,
 )  # fmt: skip
 _POOLED = (
@@ -72,6 +74,18 @@ _DRIVERS = {
     "pooled": _POOLED,
     "planes": (folds.begin, folds.stopped, folds.swap, planes.planes),
     "wholes": (folds.begin, folds.stopped, wholes.wholes),
+    "wide": (
+        folds.begin,
+        folds.stopped,
+        van_herk.fold_block,
+        van_herk.begin_blocks,
+        wide.fetch_wide,
+        wide.windows_at,
+        wide.fold_ends,
+        wide.fold_parts,
+        wide.fold_wide,
+        wide.wide,
+    ),
     "bins": (
         folds.begin,
         folds.stopped,
@@ -96,6 +110,7 @@ _LOOPS = {
     "van_herk": _ROWS,
     "planes": ("source_rows", "store", "masked"),
     "wholes": ("store", "whole"),
+    "wide": ("source_rows", "scratch_rows", "fill"),
     "bins": ("source_rows", "scratch_rows", "store", "picks"),
 }
 
@@ -105,8 +120,10 @@ def loops_of(laid: Schedule) -> dict[str, str]:
     if laid.driver == "pooled":
         return {"FILL": "fill", "POOLED": laid.loop}
     found = {name.upper(): name for name in _LOOPS[laid.driver]}
-    if laid.driver == "van_herk":
+    if laid.tall:
         found["TALL_FOLD"] = laid.tall
+    if laid.wide:
+        found["WIDE_FOLD"] = laid.wide
     if laid.loop:
         found["LONG"] = laid.loop
     return found

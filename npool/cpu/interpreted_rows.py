@@ -130,10 +130,10 @@ def tall_rows(words: Words, rest: int, blocks: bool) -> Callable[..., None]:
 
     def fold(
         dst: int, cap: int, at: int, pitch: int, kept: int, suffix: int, run: int, more: int,
-        rows: int, n: int,
+        rows: int, shift: int, n: int,
     ) -> None:  # fmt: skip
         into = [_Scratch(words, dst, cap, at + k * pitch) for k in range(TALL)]
-        seen = [_Scratch(words, kept, cap, get(rows, k)) for k in range(2 * TALL)]
+        seen = [_Scratch(words, kept, cap, get(rows, k) + shift) for k in range(2 * TALL)]
         behind, running, begun = (_Scratch(words, kept, cap, o) for o in (suffix, run, more))
 
         def folded(*values: Any) -> Any:

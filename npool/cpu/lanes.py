@@ -363,6 +363,6 @@ def gather(line, src, begin, stride, within, inner, n):
             d[i * inner + j] = cut_line(src + (begin + i * stride + j * within) * ITEM, 1)[0]
 
 
-def tall(dst, cap, at, pitch, kept, suffix, run, more, lists, n):
-    """Windows of `TALL` rows, from rows of `kept` at ``lists[0]``; see `npool.cpu.van_herk`."""
-    tall_rows(dst, cap, at, pitch, kept, suffix, run, more, lists, n)
+def tall(dst, cap, at, pitch, kept, suffix, run, more, lists, shift, n):
+    """Windows of `TALL` rows of `kept`, `shift` behind ``lists[0]``; see `npool.cpu.van_herk`."""
+    tall_rows(dst, cap, at, pitch, kept, suffix, run, more, lists, shift, n)

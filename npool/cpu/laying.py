@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 
 from npool.cpu.dimensions import PLAIN, Dim
 from npool.cpu.tables import COLUMNS, CONSTANTS, DIMS_WIDTH, ENV, HEAD, THREAD_ROWS
+from npool.cpu.tiling import TALL, tall_name
 from npool.memory import address
 
-__all__ = ["ROUND", "Schedule", "lay_planes", "lay_wholes"]
+__all__ = ["ROUND", "Schedule", "lay_planes", "lay_wholes", "lay_wide"]
 
 #: Elements that a split is rounded up to: what an unrolled step of bytes covers.
 ROUND = 128
 #: Elements that a task of `npool.cpu.wholes` reads, about.
 WHOLE_ELEMENTS = 1 << 15
+#: Bytes of scratch of a task of `npool.cpu.wide`: what stays in L2.
+WIDE_BYTES = 5 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Schedule:
     loop: str = ""
     #: The loop of `npool.cpu.lanes.tall`, for `npool.cpu.van_herk`.
     tall: str = ""
+    #: The loop of `npool.cpu.lanes.long` that makes the parts of windows, for `npool.cpu.wide`.
+    wide: str = ""
 
 
 def lay_wholes(dims: list[Dim], width: int, counted: bool, divisor: int) -> Schedule:
@@ -119,3 +124,42 @@ def lay_planes(dims: list[Dim], width: int, counted: bool, divisor: int, ahead: 
     tables = (address(table), address(head), address(span_table))
     work = max(1, length * (2 + sum(dim.kernel for dim in dims[1:])) // 24)
     return Schedule(table, head, span_table, tasks, scratch, False, "planes", work, masks, tables)
+
+
+def lay_wide(
+    dims: list[Dim], width: int, idempotent: bool, part: int, counted: bool, divisor: int,
+    ahead: int, past: int,
+) -> Schedule:  # fmt: skip
+    """The schedule of `npool.cpu.wide`, of windows of `part` elements."""
+    row, outer = dims[-1], dims[0] if len(dims) == 2 else Dim(1, 1)
+    line = Dim(outer.length, outer.length, in_stride=outer.in_stride, out_stride=outer.out_stride)
+    rows, group = row.kernel // part, TALL * part
+    # What is fetched is of no use any more once parts are made, but where elements are left over.
+    buffers = 2 if idempotent or row.kernel == rows * part else 3
+    row.tile = min(row.out, max(WIDE_BYTES // (buffers * width) - row.kernel, row.kernel))
+    groups = -(-row.tile // group)
+    # Parts, blocks of them, a prefix and what is folded ahead; a few vectors more are read.
+    cap = (groups * TALL + rows + rows // TALL + 2) * part + ROUND
+    cap = -(-max(cap, row.tile + row.kernel + ROUND) // 64) * 64
+    head = np.zeros(len(HEAD), np.int64)
+    for name, value in {
+        "INNER": 1, "CAP": cap, "ITEM_BYTES": width, "BUFFERS": buffers, "DEPTH": 2, "PITCH": part,
+        "COUNTED": (2 if divisor else 1) if counted else 0, "DIVISOR": divisor,
+        "IDEMPOTENT": int(idempotent), "AHEAD": ahead, "PAST": past,
+    }.items():  # fmt: skip
+        head[CONSTANTS[name]] = value
+    table = np.zeros((2, DIMS_WIDTH), np.int64)
+    for entries, dim in zip(table, (line, row), strict=True):
+        entries[: len(COLUMNS)] = (
+            dim.length, dim.out, dim.kernel, dim.stride, 1, dim.before, dim.in_stride,
+            dim.out_stride, 0, PLAIN, dim.tile, -(-dim.out // dim.tile), 0, 1,
+        )  # fmt: skip
+    divisors = row.runs or ((1, 1),)
+    span_table = np.array([(1 << 62, divisors[0][1], 0, 0)], np.int64)
+    scratch = 8 * (len(ENV) + (2 + THREAD_ROWS) * 8) + 192 + buffers * cap * width
+    tasks = line.out * -(-row.out // row.tile)
+    tables = (address(table), address(head), address(span_table))
+    return Schedule(
+        table, head, span_table, tasks, scratch, False, "wide", row.tile, None, tables, "1_long",
+        tall_name(rows) if rows > TALL else "", f"{part}_bare_long",
+    )  # fmt: skip

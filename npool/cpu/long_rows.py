@@ -114,11 +114,12 @@ class _Plan:
                 self.kept[part] = max(self.kept[part], wanted)
 
 
-def long_row(words: Words, form: Form, taps: int, idempotent: bool) -> Any:
+def long_row(words: Words, form: Form, taps: int, idempotent: bool, bare: bool = False) -> Any:
     """``out[to + i] = finish(fold(s[at + i], ..., s[at + i + taps - 1]))`` for 0 <= i < n.
 
     `s` is scratch, which is read up to a few vectors further than the row. With `past`, results go
-    past the caches where they lie on whole vectors.
+    past the caches where they lie on whole vectors. What is `bare` is not finished, but an
+    accumulator of one part.
     """
     plan, n = _Plan(taps, form.lanes, idempotent), form.lanes
 
@@ -129,7 +130,7 @@ def long_row(words: Words, form: Form, taps: int, idempotent: bool) -> Any:
         b = e.b
         bases = e.parts(src, cap, at)
         counted = Lanes(b, words.counted, e.cast(types.int64, count, kind_of(words.counted)))
-        (dtype,) = words.results
+        (dtype,) = words.held if bare else words.results
         size = min(64, n * dtype.itemsize)
         row = b.add(out, b.mul(to, _I64(dtype.itemsize)))
         aligned = b.icmp_signed("==", b.and_(row, _I64(size - 1)), _I64(0))
@@ -189,7 +190,7 @@ def long_row(words: Words, form: Form, taps: int, idempotent: bool) -> Any:
                 )
                 made[width] = [*kept[width], combine(*halves)]
             folded = made[taps][-1]
-            (result,) = form.finish(folded, counted)
+            (result,) = folded if bare else form.finish(folded, counted)
             first = b.mul(b.sub(k, _I64(plan.lag)), _I64(n))
             with b.if_then(b.icmp_signed(">=", first, _I64(0))):
                 full = b.icmp_signed("<=", b.add(first, _I64(n)), length)

@@ -28,7 +28,7 @@ from npool.cpu.dimensions import (
     spans,
     widen,
 )
-from npool.cpu.laying import ROUND, Schedule, lay_planes, lay_wholes
+from npool.cpu.laying import ROUND, Schedule, lay_planes, lay_wholes, lay_wide
 from npool.cpu.tables import COLUMNS, CONSTANTS, DIMS_WIDTH, ENV, HEAD, SPANS, THREAD_ROWS
 from npool.cpu.tiling import (
     CHUNK,
@@ -38,6 +38,7 @@ from npool.cpu.tiling import (
     fit_tiles,
     fit_van_herk,
     fit_wholes,
+    fit_wide,
     is_direct,
     is_small,
     line_bytes,
@@ -149,6 +150,13 @@ def schedule(
         return lay_planes(dims, width, counted, divisor, ahead)
     if strips and inner == 1 and not strided and wholes and fit_wholes(dims):
         return lay_wholes(dims, width, counted, divisor)
+    moved = itemsize * prod(plan.shape) + out_itemsize * prod(plan.out_shape)
+    beyond = moved > tiling.LARGEST_CACHE // 2
+    if strips and inner == 1 and not strided and not placed and width == first_bytes:
+        part = fit_wide(dims, lanes, width, idempotent)
+        if part:
+            ahead = AHEAD_BYTES // itemsize if itemsize * prod(plan.shape) >= PREFETCHED else 0
+            return lay_wide(dims, width, idempotent, part, counted, divisor, ahead, int(beyond))
     segment = choose_modes(dims, inner, lanes)
     block = 0
     if strips:
@@ -211,7 +219,6 @@ def schedule(
     buffers = 1
     if (passes or ways or fused * pieces > CHUNK) and not (tall or sliding):
         buffers = 3 if flat and not idempotent else 2
-    moved = itemsize * prod(plan.shape) + out_itemsize * prod(plan.out_shape)
     values = {
         "INNER": inner,
         "IN_WITHIN": inner_dim.in_stride,
@@ -244,7 +251,7 @@ def schedule(
         "PAIRED": int(paired),
         "PLACE_BYTES": min(8, width - first_bytes) if placed and driver == "pooled" else 8,
     }
-    if (sliding or loop.endswith("long")) and moved > tiling.LARGEST_CACHE // 2:
+    if (sliding or loop.endswith("long")) and beyond:
         values["PAST"] = 1 + int(itemsize * prod(plan.shape) > tiling.LARGEST_CACHE // 2)
     if sliding:
         if itemsize * prod(plan.shape) >= PREFETCHED:
@@ -262,7 +269,7 @@ def schedule(
             fresh = min(column.stride, column.kernel) * (fused // column.kernel)
             values["AHEAD"] = max(1, AHEAD_BYTES // max(1, row_length * itemsize * fresh))
         together = row.out_stride == inner and (inner == 1 or inner_dim.out_stride == 1)
-        if together and not (placed or values["PAST"]) and moved > tiling.LARGEST_CACHE // 2:
+        if together and not (placed or values["PAST"]) and beyond:
             values["STREAM_BYTES"] = out_itemsize
             length = 2 * PART // itemsize if direct else block * row.tile * inner
             values["LINE_BYTES"] = -(-length * out_itemsize // 8) * 8

@@ -21,7 +21,7 @@ HEAD = (
 #: Addresses: of the arrays and compiled loops of a call, and of a thread's scratch.
 ENV = (
     "X", "VALUES", "POSITIONS", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "SPLIT",
-    "GATHER", "STOP", "MASKED", "WHOLE", "POOLED", "PICKS", "DIVIDED", "TALL_FOLD",
+    "GATHER", "STOP", "MASKED", "WHOLE", "POOLED", "PICKS", "DIVIDED", "TALL_FOLD", "WIDE_FOLD",
     "LONG", "DIMS_AT", "HEAD_AT", "SPANS_AT", "A", "B", "C", "LINE", "COLS", "ROW_A", "ROW_B",
     "ROW_C",
 )  # fmt: skip

@@ -163,6 +163,7 @@ class Laid:
 def run_taps(
     laid: Laid, source: NDArray[Any], numbers: NDArray[Any], result: NDArray[Any], past: int
 ) -> None:
+    """Do all tasks of a layout, from `source` to `result`; `past` as in `npool.cpu.slides`."""
     from npool.cpu.engine import launch  # which sends some calls here
 
     env = laid.env.copy()
@@ -225,6 +226,7 @@ def _listed(pairs: Sequence[Sequence[tuple[int, int]]]) -> tuple[int, tuple[NDAr
 
 
 def shared_values(form: Form, item: int) -> dict[str, int]:
+    """What the drivers read of a form whose elements have `item` bytes."""
     z, y, x = form.windows
     inner = form.planes or form.inner
     row = x.size * inner * item
@@ -245,6 +247,7 @@ def laid_out(
     form: Form, values: dict[str, int], keep: tuple[NDArray[Any], ...], rows: int, width: int,
     taps_each: float, step: int, whole: bool,
 ) -> Laid:  # fmt: skip
+    """Tasks of `step` planes or rows each; what tables `keep` holds lives as long as the layout."""
     inner = form.inner
     if form.planes:
         units = -(-form.outer // form.planes)

@@ -73,12 +73,7 @@ def van_herk_task(env, dims, head, spans, work, lists, task):
         begin = first + kernel - 1
         fetch_ring(env, dims, head, source, place, top, begin, begin + TALL, size, before, body)
         if at == middle:
-            for back in range(2, middle + 1):
-                fold_block(
-                    env, cap, whole, folds + (middle - back) * wide,
-                    folds + (middle - back) * wide, wide, 2, pitch,
-                )  # fmt: skip
-            call_fill(get(env, FILL), whole, cap, run, wide, wide, 1)
+            begin_blocks(env, cap, whole, folds, wide, middle, pitch)
             at = 0
         for k in range(TALL):
             set_list(lists, 0, k, (first + k) % size * wide - lead)
@@ -87,7 +82,7 @@ def van_herk_task(env, dims, head, spans, work, lists, task):
             put(env, A + k, get(env, ROW_A + k))
         call_tall(
             get(env, TALL_FOLD), get(env, A), cap, 0, apart, whole, folds + at * wide - lead,
-            run - lead, more - lead, lists, lead + pitch,
+            run - lead, more - lead, lists, 0, lead + pitch,
         )  # fmt: skip
         put(env, A, get(env, A) + lead * get(head, FIRST_BYTES))
         m = min(TALL, end - r)
@@ -120,6 +115,14 @@ def fetch_ring(env, dims, head, source, place, top, first, end, size, before, bo
                 m = min(m, -y)
             call_fill(get(env, FILL), get(env, A), cap, at * wide + before, wide, body, m)
         j += m
+
+
+def begin_blocks(env, cap, whole, folds, wide, middle, pitch):
+    """Suffixes of `middle` folds, `wide` apart from `folds` on; behind them the empty prefix."""
+    for back in range(2, middle + 1):
+        at = folds + (middle - back) * wide
+        fold_block(env, cap, whole, at, at, wide, 2, pitch)
+    call_fill(get(env, FILL), whole, cap, folds + middle * wide, wide, wide, 1)
 
 
 def fold_block(env, cap, whole, to, at, wide, taps, pitch):

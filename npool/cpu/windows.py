@@ -198,19 +198,20 @@ def finish_taps(words: Words, most: int) -> Any:
 def tall_rows(words: Words, rest: int, blocks: bool) -> Any:
     """Windows of `TALL` rows of results from rows of scratch: see `npool.cpu.van_herk`.
 
-    Each window is what it sees of the first `TALL` rows of `heads`, a suffix; the whole blocks
-    after those, the row at `suffix` and what is folded at `run` (if there are `blocks`); and what
-    it sees of the rows of `tails`, of which the `rest` before are folded at `more`. The last of
-    the blocks that are whole by then takes the place of `suffix`, and joins `run`.
+    The heads lie `shift` behind what `rows` says, and the tails behind what it says next. Each
+    window is what it sees of the `TALL` heads, a suffix; the whole blocks after those, the row at
+    `suffix` and what is folded at `run` (if there are `blocks`); and what it sees of the tails, of
+    which the `rest` before are folded at `more`. The last of the blocks that are whole by then
+    takes the place of `suffix`, and joins `run`.
     """
 
     def emit(
         e: Emitter, dst: Any, cap: Any, at: Any, pitch: Any, kept: Any, suffix: Any, run: Any,
-        more: Any, rows: Any, n: Any,
+        more: Any, rows: Any, shift: Any, n: Any,
     ) -> None:  # fmt: skip
         into = _rows_of(e, dst, cap, at, pitch, TALL)
         heads, tails = (
-            [e.parts(kept, cap, e.table(rows, first + k)) for k in range(TALL)]
+            [e.parts(kept, cap, e.b.add(e.table(rows, first + k), shift)) for k in range(TALL)]
             for first in (0, TALL)
         )
         behind, running, begun = (e.parts(kept, cap, o) for o in (suffix, run, more))
@@ -237,7 +238,7 @@ def tall_rows(words: Words, rest: int, blocks: bool) -> Any:
 
         e.loop(n, body, interleaved=1)
 
-    return word(words, "dst cap at pitch kept suffix run more rows n", emit)
+    return word(words, "dst cap at pitch kept suffix run more rows shift n", emit)
 
 
 def _rows_of(e: Emitter, base: Any, cap: Any, at: Any, pitch: Any, count: int) -> list[Any]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
-from torch import Tensor, is_grad_enabled
+from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
 import npool
 from npool.functional.arguments import Sizes
 from npool.torch.arguments import spatial
 from npool.torch.functional.forms import as_torch_lays, as_torch_reads, by_arrays, cast, on_arrays
+from npool.torch.functional.small import own
 from npool.torch.library import CALLS
 
 __all__ = [
@@ -25,11 +25,6 @@ __all__ = [
 ]
 
 ops = CALLS
-#: Taps of all windows below which torch's own operator, which is compiled with its derivative, is
-#: done before a derivative in Python is on its way: of rows that vectors fill, of contiguous
-#: short ones, and of channels last. 0 leaves nothing to it.
-FEW, FEW_SHORT, FEW_LAST, ROW = 1 << 14, 1 << 16, 1 << 16, 16
-_SAME_SUMS = (torch.float32, torch.float64)
 
 
 def max_pool1d(
@@ -132,9 +127,9 @@ def max_pool2d(
         and input.requires_grad
         and not (return_indices or is_dynamo_compiling())
     ):
-        own = _own(torch.max_pool2d, input, kernel_size, stride, padding, dilation, ceil_mode)
-        if own is not None:
-            return own
+        result = own(torch.max_pool2d, input, kernel_size, stride, padding, dilation, ceil_mode)
+        if result is not None:
+            return result
     return _max(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -189,9 +184,9 @@ def max_pool3d(
         and input.requires_grad
         and not (return_indices or is_dynamo_compiling())
     ):
-        own = _own(torch.max_pool3d, input, kernel_size, stride, padding, dilation, ceil_mode)
-        if own is not None:
-            return own
+        result = own(torch.max_pool3d, input, kernel_size, stride, padding, dilation, ceil_mode)
+        if result is not None:
+            return result
     return _max(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -350,61 +345,3 @@ def _max(
     if max(dilations) > 1 and max(pads) > 0:  # else every window holds an element
         indices = ops.torch_positions(indices, input.shape, range(input.ndim), *window)
     return as_torch_lays(values, input), as_torch_lays(indices, input)
-
-
-def _own(
-    pool: Any, input: torch.Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
-    ceil_mode: bool,
-) -> Any:  # fmt: skip
-    """The result of torch's own operator, where that does the same and is done before npool's.
-
-    None where it is not, and where it refuses the call: npool says why, in its own words. Where
-    transforms or modes look on, torch's operator serves them as well. Nothing that a tensor is
-    asked for here takes longer than 50 ns: torch has pooled a tiny one in 7 us.
-    """
-    few = input.numel() < FEW
-    if (
-        (few and (stride is None or stride == kernel_size)) or _is_small(input, kernel_size, stride)
-    ) and (
-        input.is_cpu
-        and input.dtype in _SAME_SUMS
-        and (dilation == 1 if type(dilation) is int else _is_one(dilation))
-        and is_grad_enabled()
-    ):
-        try:
-            return pool(input, kernel_size, () if stride is None else stride, padding, 1, ceil_mode)
-        except (RuntimeError, TypeError, ValueError):
-            pass
-    return None
-
-
-def _is_one(dilation: Any) -> bool:
-    return type(dilation) in (tuple, list) and all(type(d) is int and d == 1 for d in dilation)
-
-
-def _is_small(input: torch.Tensor, kernel_size: Any, stride: Any) -> bool:
-    """Whether torch's own max pooling has both results before npool's would.
-
-    Without dilation every window holds an element, of which both say the same position: the bits
-    are the same, too.
-    """
-    taps: float = input.numel()
-    if taps >= max(FEW, FEW_SHORT, FEW_LAST):
-        return False
-    if stride is not None and stride != kernel_size:
-        if type(kernel_size) is int and type(stride) is int and stride > 0:
-            taps *= (kernel_size / stride) ** (input.ndim - 2)
-        else:
-            try:
-                kernels, strides = (
-                    [value] * (input.ndim - 2) if isinstance(value, int) else value
-                    for value in (kernel_size, stride)
-                )
-                taps *= math.prod(kernels) / math.prod(strides or kernels)
-            except (TypeError, ZeroDivisionError):
-                return False
-    if taps < FEW:
-        return True
-    if not input.is_contiguous():
-        return taps < FEW_LAST
-    return taps < FEW_SHORT and input.shape[-1] < ROW

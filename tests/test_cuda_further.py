@@ -73,14 +73,16 @@ def test_gradients_that_lie_apart_from_their_positions(geometry):
             _, places = oracle.pool(x, **arguments, reduce="max", return_indices=True)
         indices = np.empty_like(x, shape=places.shape, dtype=np.int64)
         indices[...] = places
-        given = expanded(rng, places.shape)
-        if turn % 3 == 0:  # in another order
-            given = np.asfortranarray(rng.integers(-9, 10, places.shape).astype(np.float32))
-        wanted = picked_gradient(given, places, x.shape, len(geometry.kernel))
-        for executor, grids in zip(EXECUTORS, GRIDS[turn % 2], strict=True):
-            got = within(grids, npool.max_pool_backward, executor, given, indices,
-                         input_shape=x.shape, **arguments)  # fmt: skip
-            assert_exact(got, wanted.astype(np.float32))
+        gradients = [expanded(rng, places.shape)]
+        if turn % 3 == 0:  # in another order, where there is one
+            numbers = rng.integers(-9, 10, places.shape).astype(np.float32)
+            gradients.append(np.asfortranarray(numbers))
+        for given in gradients:
+            wanted = picked_gradient(given, places, x.shape, len(geometry.kernel))
+            for executor, grids in zip(EXECUTORS, GRIDS[turn % 2], strict=True):
+                got = within(grids, npool.max_pool_backward, executor, given, indices,
+                             input_shape=x.shape, **arguments)  # fmt: skip
+                assert_exact(got, wanted.astype(np.float32))
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda g: g.name)

@@ -58,7 +58,8 @@ def gated(executor, name):
         wide = getattr(step.code.form, "load", 1) * 4
         # A norm divides by its meaning, and so does the length of a bin.
         form = step.code.form
-        uneven = any(not getattr(tap, "kernel", 1) for tap in getattr(form, "axes", ()) or ())
+        axes = getattr(form, "axes", ())
+        uneven = isinstance(axes, tuple) and any(not getattr(tap, "kernel", 1) for tap in axes)
         divides = row.calls and not getattr(form, "power", "") and not uneven
         if sass.double or divides or (wide > 4 and set(row.loads) != {wide}):
             return True

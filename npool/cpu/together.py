@@ -55,7 +55,8 @@ def together(
     op = _OPS.get(reducer.name, "")
     if not op or reducer is not REDUCERS[reducer.name] or operation.index is not None:
         return None
-    if dtype != result or dtype.name not in ("float32", "float64"):
+    # Not by its name, for which NumPy imports: in a destructor there may be nothing to import with.
+    if dtype != result or dtype.char not in "fd":
         return None
     if prod(plan.shape) * dtype.itemsize < LEAST or not all(map(_inside, plan.windows)):
         return None

@@ -243,6 +243,7 @@ def test_gradients_come_in_any_layout(cuda):
             for t in (send(x), x)
         ]
         agree(*grads)
+        assert grads[0].shape == x.shape
 
 
 def test_modules_train(cuda):
@@ -252,6 +253,7 @@ def test_modules_train(cuda):
     for t in (far_x, x):
         nn.MaxPool2d(2)(nn.AvgPool2d(3, 1, 1)(t)).sum().backward()
     agree(far_x.grad, x.grad)
+    assert x.grad.count_nonzero() > 0
 
 
 def test_out_lies_on_the_device(cuda):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.compiler import is_dynamo_compiling
 
 import npool
 from npool.functional.arguments import Sizes
@@ -122,15 +120,9 @@ def max_pool2d(
     >>> max_pool2d(torch.tensor([[[3.0, 7.0], [9.0, 1.0]]]), 2)
     tensor([[[9.]]])
     """
-    if (
-        type(input) is Tensor
-        and input.requires_grad
-        and not (return_indices or is_dynamo_compiling())
-    ):
-        result = own(torch.max_pool2d, input, kernel_size, stride, padding, dilation, ceil_mode)
-        if result is not None:
-            return result
-    return _max(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    result = None if return_indices else own(torch.max_pool2d, input, *window)
+    return _max(2, input, *window, return_indices) if result is None else result
 
 
 def max_pool3d(
@@ -179,15 +171,9 @@ def max_pool3d(
     >>> max_pool3d(torch.tensor([[[[3.0, 7.0], [9.0, 1.0]]]]), (1, 2, 2))
     tensor([[[[9.]]]])
     """
-    if (
-        type(input) is Tensor
-        and input.requires_grad
-        and not (return_indices or is_dynamo_compiling())
-    ):
-        result = own(torch.max_pool3d, input, kernel_size, stride, padding, dilation, ceil_mode)
-        if result is not None:
-            return result
-    return _max(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    result = None if return_indices else own(torch.max_pool3d, input, *window)
+    return _max(3, input, *window, return_indices) if result is None else result
 
 
 def max_pool1d_with_indices(

@@ -24,9 +24,10 @@ def own(
 ) -> Any:  # fmt: skip
     """The result of torch's own operator, where that does the same and is done before npool's.
 
-    None where it is not, where nothing is differentiated, and where it refuses the call: npool says why, in its own words. Where
-    transforms or modes look on, torch's operator serves them as well. Nothing that a tensor is
-    asked for here takes longer than 50 ns: torch has pooled a tiny one in 7 us.
+    None where it is not, where nothing is differentiated, and where it refuses the call: npool says
+    why, in its own words. Where transforms or modes look on, torch's operator serves them as well.
+    Nothing that a tensor is asked for here takes longer than 50 ns: torch has pooled a tiny one in
+    7 us.
     """
     if type(input) is not Tensor or not input.requires_grad or is_dynamo_compiling():
         return None

@@ -20,7 +20,7 @@ from numba import types
 from npool.cpu.emit import Emitter, kind_of, word
 from npool.cpu.forms import Form, Parts
 from npool.cpu.parts import Words
-from npool.cpu.slide_memory import Mask, store_lanes
+from npool.cpu.slide_memory import Mask, store_lanes, while_
 from npool.cpu.traced import Lanes, constant
 
 __all__ = ["long_row"]
@@ -34,25 +34,15 @@ LOOKED = 4
 
 def _has_nan(b: Any, vector: Callable[[Any], Lanes], n: int, count: Any) -> Any:
     """Whether any of `count` vectors, one at least, holds NaN; two are looked at at a time."""
-    before = b.block
-    head, end = b.append_basic_block("look"), b.append_basic_block("looked")
-    b.branch(head)
-    b.position_at_end(head)
-    k = b.phi(_I64)
-    k.add_incoming(_I64(0), before)
-    kind = ir.VectorType(ir.IntType(1), n)
-    seen = b.phi(kind)
-    seen.add_incoming(ir.Constant(kind, [0] * n), before)
-    first, last = vector(k), b.sub(count, _I64(1))
-    following = b.add(k, _I64(1))
-    second = vector(b.select(b.icmp_signed("<", following, last), following, last))
-    lanes = b.fcmp_unordered("uno", first.value, second.value)
-    found = b.or_(seen, lanes)
-    seen.add_incoming(found, b.block)
-    following = b.add(k, _I64(2))
-    k.add_incoming(following, b.block)
-    b.cbranch(b.icmp_signed("<", following, count), head, end)
-    b.position_at_end(end)
+    last = b.sub(count, _I64(1))
+
+    def look(k: Any, seen: list[Any]) -> list[Any]:
+        following = b.add(k, _I64(1))
+        second = vector(b.select(b.icmp_signed("<", following, last), following, last))
+        return [b.or_(seen[0], b.fcmp_unordered("uno", vector(k).value, second.value))]
+
+    none = ir.Constant(ir.VectorType(ir.IntType(1), n), [0] * n)
+    _, (found,) = while_(b, _I64(0), count, [none], look, 2)
     bits = ir.IntType(n)
     return b.icmp_unsigned("!=", b.bitcast(found, bits), bits(0))
 
@@ -163,35 +153,39 @@ def long_row(words: Words, form: Form, taps: int, idempotent: bool, bare: bool =
             )
 
         def fold(combine: Callable[[Parts, Parts], Parts]) -> None:
-            before = b.block
-            head, end = b.append_basic_block("long"), b.append_basic_block("read")
-            b.branch(head)
-            b.position_at_end(head)
-            k = b.phi(_I64)
-            k.add_incoming(_I64(0), before)
-            kept: dict[int, list[Parts]] = {}
-            phis = []
-            for width in plan.kept:
-                kept[width] = []
-                for _ in range(plan.kept[width]):
-                    parts = []
-                    for value in blank:
-                        phi = b.phi(value.value.type)
-                        phi.add_incoming(value.value, before)
-                        phis.append(phi)
-                        parts.append(Lanes(b, value.dtype, phi, n))
-                    kept[width].append(tuple(parts))
-            made = {1: [*kept[1], read(b.mul(k, _I64(n)))]}
-            for width, (left, right, shift) in plan.steps.items():
-                lag = plan.lags[width]
-                halves = (
-                    shifted(made[part], lag, plan.lags[part], at)
-                    for part, at in ((left, 0), (right, shift))
-                )
-                made[width] = [*kept[width], combine(*halves)]
-            folded = made[taps][-1]
+            parts = words.held
+
+            def step(k: Any, values: list[Any]) -> list[Any]:
+                given = iter(values)
+                made = {
+                    width: [
+                        tuple(Lanes(b, part, next(given), n) for part in parts)
+                        for _ in range(count)
+                    ]
+                    for width, count in plan.kept.items()
+                }
+                made[1].append(read(b.mul(k, _I64(n))))
+                for width, (left, right, shift) in plan.steps.items():
+                    lag = plan.lags[width]
+                    halves = (
+                        shifted(made[part], lag, plan.lags[part], at)
+                        for part, at in ((left, 0), (right, shift))
+                    )
+                    made[width].append(combine(*halves))
+                write(made[taps][-1], b.mul(b.sub(k, _I64(plan.lag)), _I64(n)))
+                return [
+                    value.value
+                    for width, keep in plan.kept.items()
+                    for vector in made[width][len(made[width]) - keep :]
+                    for value in vector
+                ]
+
+            begun = [value.value for value in blank] * sum(plan.kept.values())
+            while_(b, _I64(0), last, begun, step, 1)
+
+        def write(folded: Parts, first: Any) -> None:
+            """The results from `first` on, once there are any."""
             (result,) = folded if bare else form.finish(folded, counted)
-            first = b.mul(b.sub(k, _I64(plan.lag)), _I64(n))
             with b.if_then(b.icmp_signed(">=", first, _I64(0))):
                 full = b.icmp_signed("<=", b.add(first, _I64(n)), length)
                 with b.if_else(full) as (whole, part):
@@ -205,15 +199,6 @@ def long_row(words: Words, form: Form, taps: int, idempotent: bool, bare: bool =
                         limit = Lanes(b, words.counted, b.trunc(length, _I32)).spread(n)
                         lanes = b.icmp_signed("<", at_lane, limit)
                         store_lanes(e, row, first, dtype, result, Mask(lanes, length), beyond)
-            following = b.add(k, _I64(1))
-            k.add_incoming(following, b.block)
-            following_ones = iter(phis)
-            for width, keep in plan.kept.items():
-                for last_ones in made[width][len(made[width]) - keep :]:
-                    for value in last_ones:
-                        next(following_ones).add_incoming(value.value, b.block)
-            b.cbranch(b.icmp_signed("<", following, last), head, end)
-            b.position_at_end(end)
 
         blocks = b.udiv(b.add(length, _I64(n - 1)), _I64(n))
         last = b.add(blocks, _I64(plan.lag))

@@ -16,7 +16,7 @@ from npool.cpu.forms import Form, Parts
 from npool.cpu.traced import Lanes, constant, element
 from npool.cpu.vectors import masked
 
-__all__ = ["Mask", "RowMemory", "Rows", "Some", "Source", "store_lanes"]
+__all__ = ["Mask", "RowMemory", "Rows", "Some", "Source", "store_lanes", "while_"]
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 
@@ -193,6 +193,29 @@ class RowMemory:
             wanted = b.icmp_signed(">", given["past"], _I64(0))
             found.append(b.and_(b.icmp_signed("==", bits, _I64(0)), wanted))
         return found
+
+
+def while_(
+    b: Any, x: Any, stop: Any, values: list[Any], body: Callable[..., list[Any]], step: int
+) -> tuple[Any, list[Any]]:
+    """Run ``values = body(x, values)`` while ``x < stop``, `step` further each time."""
+    before = b.block
+    head, inside, end = (b.append_basic_block(name) for name in ("while", "block", "done"))
+    b.branch(head)
+    b.position_at_end(head)
+    at = b.phi(_I64)
+    phis = [b.phi(value.type) for value in values]
+    for phi, value in zip((at, *phis), (x, *values), strict=True):
+        phi.add_incoming(value, before)
+    b.cbranch(b.icmp_signed("<", at, stop), inside, end)
+    b.position_at_end(inside)
+    made = body(at, list(phis))
+    following = b.add(at, _I64(step))
+    for phi, value in zip((at, *phis), (following, *made), strict=True):
+        phi.add_incoming(value, b.block)
+    b.branch(head)
+    b.position_at_end(end)
+    return at, list(phis)
 
 
 def store_lanes(

@@ -19,7 +19,7 @@ from numba.core import cgutils
 from npool.cpu.emit import Emitter, word
 from npool.cpu.forms import Form, Parts
 from npool.cpu.parts import Words
-from npool.cpu.slide_memory import Mask, RowMemory, Rows, Some, Source
+from npool.cpu.slide_memory import Mask, RowMemory, Rows, Some, Source, while_
 from npool.cpu.traced import Lanes, element, split_lanes
 
 __all__ = ["slide_rows"]
@@ -237,25 +237,8 @@ class _Rows(RowMemory):
     def while_(
         self, x: Any, stop: Any, values: list[Any], body: Callable[..., list[Any]], step: int = 0
     ) -> tuple[Any, list[Any]]:
-        """Run ``values = body(x, values)`` while ``x < stop``, a vector further each time."""
-        b = self.b
-        before = b.block
-        head, inside, end = (b.append_basic_block(name) for name in ("while", "block", "done"))
-        b.branch(head)
-        b.position_at_end(head)
-        at = b.phi(_I64)
-        phis = [b.phi(value.type) for value in values]
-        for phi, value in zip((at, *phis), (x, *values), strict=True):
-            phi.add_incoming(value, before)
-        b.cbranch(b.icmp_signed("<", at, stop), inside, end)
-        b.position_at_end(inside)
-        made = body(at, list(phis))
-        following = b.add(at, _I64(step or self.n))
-        for phi, value in zip((at, *phis), (following, *made), strict=True):
-            phi.add_incoming(value, b.block)
-        b.branch(head)
-        b.position_at_end(end)
-        return at, list(phis)
+        """`npool.cpu.slide_memory.while_`, a vector further each time if no `step` is given."""
+        return while_(self.b, x, stop, values, body, step or self.n)
 
 
 def _least(b: Any, x: Any, y: Any) -> Any:

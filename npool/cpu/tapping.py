@@ -297,12 +297,7 @@ def _folded(form: Form, dtype: np.dtype[Any], lowest: bool) -> Laid:
     slices = min(z.stride, z.kernel)
     behind = values["ZSTEP"] * (z.kernel - slices) + values["YSTEP"] * (y.kernel - 1)
     values |= {"AHEAD": behind + AHEAD, "SLICES": slices}
-    # Where hardly an element is read twice, memory is what counts.
-    if (
-        form.inner >= LEAST_WIDE
-        and each >= MANY
-        and each <= 2 * prod(w.stride for w in form.windows)
-    ):
+    if is_wide(form):
         values["WIDE"] = WIDE
     rows = form.outer * z.out * y.out
     return laid_out(form, values, keep, rows, x.out, each, 1, False)

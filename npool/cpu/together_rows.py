@@ -10,12 +10,10 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from npool.cpu.emit import Emitter, word
+from npool.cpu.tapping import WIDE
 from npool.cpu.vector_ir import LANES, SEVERAL, Lanes
 
-__all__ = ["WIDE", "fold_values"]
-
-#: Channels of a tap that are read before the next one is, at most.
-WIDE = 1 << 11
+__all__ = ["fold_values"]
 
 _I64 = ir.IntType(64)
 

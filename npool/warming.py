@@ -182,9 +182,9 @@ def _trials(reducer: Any, dtype: np.dtype[Any], rank: int, placed: bool) -> list
         trials.append((f"{k} every {s}", room, *sizes, 1))
     if placed:
         # Axes whose positions are not in the order of memory: the loops for that.
-        turned = np.zeros((2, 3, 16, 3), dtype)
-        trials += [("turned", turned, (2, 2, 1), 1, 0, 1, (1, 0, 2))]
-        trials += [("turned, of six", turned, (3, 2, 1), 1, 0, 1, (1, 0, 2))]
+        turned = np.zeros((2, 3, 512), dtype)
+        trials += [("turned", turned, (2, 2, 2), 1, 0, (1, 1, 100), (1, 0, 2))]
+        trials += [("turned, of six", turned, (3, 2, 2), 1, 0, (1, 1, 100), (1, 0, 2))]
     made = []
     for layout, x, kernel, stride, padding, dilation, *axes in trials:
         call = operation(

@@ -54,6 +54,8 @@ class Case:
     tall: bool = False
     #: Whether an unpooled axis becomes part of a pooled one.
     joined: bool = False
+    #: Whether channels are whole vectors, a row of their own where windows slide.
+    vectors: bool = False
 
     @property
     def arguments(self):
@@ -180,7 +182,22 @@ CASES = {
     ),
     "channels last, segments": case((9, 640, 5), 60, 50, 7, axes=(1,), inner=5, row="SEGMENT"),
     "channels last, whole": case((9, 640, 5), 640, axes=(1,), inner=5, row="SEGMENT"),
-    "32 channels": case((20, 30, 32), 3, 1, 1, axes=(0, 1), inner=32, outer={"FUSED"}),
+    "32 channels": case(
+        (20, 30, 32), 3, 1, 1, axes=(0, 1), inner=32, outer={"FUSED"}, vectors=True
+    ),
+    # of as many channels as fit into a vector, windows slide
+    "4 channels, 2 by 2": case((9, 150, 4), 2, axes=(0, 1), inner=4, outer={"FUSED"}),
+    "5 channels, 3 by 3": case((9, 61, 5), 3, 1, 1, axes=(0, 1), inner=5, outer={"FUSED"}),
+    "2 channels, dilated": case(
+        (12, 99, 2), (2, 3), 2, (1, 2), 2, axes=(0, 1), inner=2, outer={"FUSED"}
+    ),
+    "3 channels, steps of 3": case(
+        (12, 99, 3), (2, 4), 3, 1, axes=(0, 1), inner=3, outer={"FUSED"}
+    ),
+    "7 channels, steps of 4": case((4, 70, 7), (2, 5), 4, 2, axes=(0, 1), inner=7, outer={"FUSED"}),
+    "16 channels, ragged": case(
+        (5, 41, 16), 2, ceil_mode=True, axes=(0, 1), inner=16, outer={"FUSED"}
+    ),
     "64 channels": case((20, 30, 64), 3, 1, 1, axes=(0, 1), row="PLAIN", outer={"FUSED", "FLAT"}),
     "channels in the middle": case((40, 3, 50), 3, 2, 1, axes=(0, 2), outer={"FUSED", "PLAIN"}),
     "channels in many tiles": case(
@@ -416,12 +433,13 @@ def test_the_case_takes_the_path_it_is_there_for(name, driver):
     assert laid.driver in ("pooled", "strips", "van_herk", "tiles")
     assert (laid.driver == "van_herk") == (c.tall and driver != "tiles")
     *outer, row = modes_of(laid)
-    assert row == c.row
+    as_row = c.vectors and driver == "slides" and laid.loop.endswith("slid")
+    assert row == ("PLAIN" if as_row else c.row)
     # Where windows slide, more rows are read as often as windows see them.
     assert c.outer <= set(outer) or driver == "slides"
     if c.joined:
         assert max(column_of(laid, "LENGTH")) >= c.shape[0] * c.shape[1]
-    assert head_of(laid, "INNER") == c.inner
+    assert head_of(laid, "INNER") == (1 if as_row else c.inner)
     # Rows that slide are read along with what lies between.
     strided = c.strided and not laid.loop.endswith("slid")
     assert bool(head_of(laid, "STRIDED")) == laid.strided == strided
@@ -486,7 +504,7 @@ def test_the_cases_cover_the_loops_of_small_windows(driver):
         assert min(long) < 4
         assert max(long) > 32
         reached = {(loop, placed) for loop, placed in reached if not loop.endswith("long")}
-        # What is not slid has channels in its row, rows dilated or far apart, or many rows.
+        # What is not slid has rows dilated or far apart, many channels, or many rows.
         assert reached - slid <= wanted | {
             (f"{wide}{order}{loop}", placed)
             for wide in ("", "wide_")
@@ -496,11 +514,15 @@ def test_the_cases_cover_the_loops_of_small_windows(driver):
         }
         assert {placed for _, placed in slid} == {False, True}
         assert {loop.startswith("ordered") for loop, placed in slid if placed} == {False, True}
-        parts = [tuple(map(int, loop.split("_")[-8:-1])) for loop, _ in slid]
+        parts = [tuple(map(int, loop.split("_")[-9:-1])) for loop, _ in slid]
         assert {stride for _, _, stride, *_ in parts} == {1, 2, 3, 4}
         assert max(dilation for _, _, _, dilation, *_ in parts) > 1
-        assert {paired for *_, paired, _ in parts} == {0, 1}
-        assert {backwards for *_, backwards in parts} == {0, 1}
+        assert {paired for *_, paired, _, _ in parts} == {0, 1}
+        assert {backwards for *_, backwards, _ in parts} == {0, 1}
+        assert {group for *_, group in parts} >= {1, 2, 3, 4, 5, 7, 16}
+        assert {(stride > 1, group > 1) for _, _, stride, *_, group in parts} == {
+            (steps, channels) for steps in (False, True) for channels in (False, True)
+        }
         assert {taps > stride for _, taps, stride, *_ in parts} == {False, True}
         assert {rows for rows, *_ in parts} >= {1, 2, 3, 4, 8, 9}
         return
@@ -723,7 +745,7 @@ THREADED = {
     "rows folded": Case((120, 130, 140), (6, 6, 2), 2, 2),
     "segments": Case((600, 3000), (50,), 50),
     "one window a row": Case((900, 3000), (3000,)),
-    "channels last": Case((400, 700, 3), 7, 2, 3, axes=(0, 1)),
+    "channels last": Case((1200, 700, 3), 7, 2, 3, axes=(0, 1)),
     "every third": Case((900, 1200), (5, 4), 2, 1, cut=(EVERY, THIRD)),
     "blocks": Case((1600, 1600), (40, 40)),
 }

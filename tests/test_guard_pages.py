@@ -117,6 +117,13 @@ GEOMETRIES += [
     ((9, 10, 3), Size((4, 7)), (0, 1)),
     ((41, 12), Size((7,)), (0,)),
 ]
+# Channels that slide, in groups and as rows of their own.
+GEOMETRIES += [
+    ((9, 70, 3), 2, 2, 0, 1, False, (0, 1)),
+    ((9, 71, 5), 3, 1, 1, 1, False, (0, 1)),
+    ((9, 70, 4), 2, 2, 0, 1, False, (0, 1)),
+    ((9, 10, 32), 2, 2, 0, 1, False, (0, 1)),
+]
 REDUCTIONS = [
     ("max", "float32"), ("positions", "float32"), ("sum", "float32"), ("avg", "float32"),
     ("range", "float32"), ("var", "float32"), ("min", "uint8"), ("sum", "complex64"),

@@ -229,13 +229,16 @@ def _bind(
                     bound_part = types.FunctionType(part.__code__, more, part.__name__)
                     more[part.__name__] = instructions.jit(bound_part, inline=True)
             elif which.endswith("slid"):
-                numbers = map(int, which.split("_")[-8:-1])
-                rows, taps, stride, dilation, fresh, paired, backwards = numbers
+                numbers = map(int, which.split("_")[-9:-1])
+                rows, taps, stride, dilation, fresh, paired, backwards, group = numbers
                 how = sliding if "ordered" in which else sliding.in_any_order()
                 slide = slides.slide_rows(
-                    words, how, rows, taps, stride, dilation, fresh, bool(paired), bool(backwards)
-                )
+                    words, how, rows, taps, stride, dilation, fresh, bool(paired), bool(backwards),
+                    group,
+                )  # fmt: skip
                 more = {**space, "CHUNK": tables.CHUNK, "LONG": LONG, "slide_rows": slide}
+                unit = slides.unit_of(words, stride, group)
+                more |= {"GROUP": group, "UNIT": unit, "WHOLE": how.lanes % unit == 0}
             elif which.endswith("long"):
                 taps, bare = int(which.split("_")[0]), "bare" in which
                 long = long_rows.long_row(words, sliding, taps, reducer.idempotent, bare)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 from npool.geometry import Plan, Window
@@ -15,6 +16,7 @@ __all__ = [
     "ROWS",
     "SEGMENT",
     "Dim",
+    "are_vectors",
     "can_widen",
     "choose_modes",
     "dimensions",
@@ -237,6 +239,17 @@ def spans(dim: Dim) -> list[tuple[int, int, int, int]]:
         i += stop == clipped[i][0]
         j += stop == divisors[j][0] and j + 1 < len(divisors)
     return found
+
+
+def are_vectors(dims: list[Dim], lanes: int) -> bool:
+    """Whether the last dimension is better a row of its own than pooled along with the one before.
+
+    Channels that are whole vectors, and more than one (docs/performance.md), of windows that are
+    folded in registers.
+    """
+    channels = dims[-1].length
+    few = prod(dim.kernel for dim in dims) <= FEW_SLID
+    return few and channels > lanes > 0 and channels % lanes == 0 and dims[-1].in_stride == 1
 
 
 def can_widen(row: Dim) -> bool:

@@ -283,14 +283,15 @@ def slid(
     """
     for k in range(runs):
         x = listed(lists, 6, k)
-        end, count = x + listed(lists, 7, k), over * listed(lists, 8, k)
-        one_by_one = past > 0 and (end - x) * item >= LONG and (lift * item) % 64 != 0
+        end, count = x + listed(lists, 7, k) * GROUP, over * listed(lists, 8, k)
+        long = past > 0 and WHOLE and (end - x) * item >= LONG
+        one_by_one = long and (lift * item) % 64 != 0
         many = 1 if one_by_one else m
         for r in range(0, m, many):
             at, begin = out + (to + r * lift) * item, x
             while begin < end:
                 stop, off = end, (at + begin * item) % 64
-                if past > 0 and off != 0 and (end - x) * item >= LONG:
+                if long and off != 0 and (64 - off) // item % UNIT == 0:
                     stop = min(end, begin + (64 - off) // item)
                 slide_rows(
                     src + r * stride * ITEM, lists, lists + CHUNK * 8, r * climb, stride, climb,

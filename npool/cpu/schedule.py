@@ -19,6 +19,7 @@ from npool.cpu.dimensions import (
     ROWS,
     SEGMENT,
     Dim,
+    are_vectors,
     can_widen,
     choose_modes,
     dimensions,
@@ -134,7 +135,12 @@ def schedule(
         if whole.loop.endswith("slid"):
             return whole
     inner_dim = Dim(1, 1, in_stride=1, out_stride=1)
-    if len(dims) > 1 and not dims[-1].pooled and dims[-1].length <= SHORT and dims[-2].pooled:
+    if (
+        len(dims) > 1
+        and not dims[-1].pooled
+        and dims[-2].pooled
+        and not (dims[-1].length > SHORT or (strips and are_vectors(dims, lanes)))
+    ):
         inner_dim = dims.pop()
     inner = inner_dim.length
     join_whole_axes(dims)
@@ -172,10 +178,13 @@ def schedule(
     if tall:
         driver, block = "van_herk", tiling.TALL
     elif (
-        block and (not strided or row.in_stride == -1) and fit_slides(dims, inner, lanes, itemsize)
+        block
+        and (not strided or (row.in_stride == -1 and inner == 1))
+        and inner_dim.out_stride == 1
+        and fit_slides(dims, inner, lanes, itemsize)
     ):
         driver, sliding, block, strided = "pooled", True, 1, False
-        loop, ways = slide_name(dims, placed), 0
+        loop, ways = slide_name(dims, inner, placed), 0
     elif block and not strided and is_small(dims, inner):
         driver, loop = "pooled", "pooled"
         direct = as_stored and inner == row.out_stride == 1 and is_direct(dims, ways)
@@ -293,7 +302,7 @@ def schedule(
         for dim in dims
     )
     # What slides in registers reads some 96 bytes a nanosecond, a third of that with positions.
-    work = reads * itemsize // (32 if placed else 96) if sliding else reads * inner
+    work = reads * inner * itemsize // (32 if placed else 96) if sliding else reads * inner
     work += 2 * capacity * sum(dim.mode in (ROWS, FLAT) for dim in dims)
     span_table = np.array(found, np.int64).reshape(-1, len(SPANS))
     scratch = (

@@ -13,10 +13,11 @@ from npool.cpu import bounds
 from npool.cpu.access import ask_line
 from npool.cpu.emit import Emitter, kind_of
 from npool.cpu.forms import Form, Parts
+from npool.cpu.parts import Words
 from npool.cpu.traced import Lanes, constant, element
 from npool.cpu.vectors import masked
 
-__all__ = ["Mask", "RowMemory", "Rows", "Some", "Source", "store_lanes", "while_"]
+__all__ = ["Mask", "RowMemory", "Rows", "Some", "Source", "store_lanes", "unit_of", "while_"]
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 
@@ -46,6 +47,11 @@ class Mask(NamedTuple):
     end: Any
 
 
+def unit_of(words: Words, stride: int, group: int) -> int:
+    """Results of a row that are made together, of channels in groups: one, or a whole group."""
+    return 1 if stride == 1 and not words.placed else group
+
+
 class RowMemory:
     """The rows of one call of `npool.cpu.slides.slide_rows`, whose arguments are in `given`.
 
@@ -58,12 +64,16 @@ class RowMemory:
 
     def __init__(
         self, e: Emitter, form: Form, taps: int, steps: tuple[int, int], fresh: int,
-        backwards: bool, given: dict[str, Any],
+        backwards: bool, group: int, given: dict[str, Any],
     ) -> None:  # fmt: skip
         self.e, self.b, self.form, self.taps, self.fresh = e, e.b, form, taps, fresh
         self.stride, self.dilation = steps
         self.backwards = backwards
-        self.n, self.given = form.lanes, given
+        self.n, self.given, self.group = form.lanes, given, group
+        # Results of a vector: where those are not all next to one another in the source, or have
+        # positions, whole groups of channels.
+        unit = unit_of(e.words, steps[0], group)
+        self.each = self.n // unit * unit
         words = e.words
         # Whether taps lie in the vectors behind, and which phases of the stride have any.
         self.ahead = int((taps - 1) * self.dilation // self.stride > 0)
@@ -75,7 +85,8 @@ class RowMemory:
             place = element(words.held[-1])
             step = e.b.trunc(given["wide"], place) if place != _I64 else given["wide"]
             kind = ir.VectorType(place, self.n)
-            self.along = e.b.mul(self.spread(step), ir.Constant(kind, list(range(self.n))))
+            groups = [lane // group for lane in range(self.n)]
+            self.along = e.b.mul(self.spread(step), ir.Constant(kind, groups))
 
     def spread(self, value: Any) -> Any:
         return Lanes(self.b, np.dtype(np.int64), value).spread(self.n)
@@ -161,7 +172,7 @@ class RowMemory:
             b.add(b.add(base, at), _I64(line))
             for k, (base, _) in enumerate(rows)
             if self.fresh >> k & 1
-            for line in range(0, max(1, self.n * self.stride * item), 64)
+            for line in range(0, max(1, self.each * self.stride * item), 64)
         ]
         with b.if_then(b.icmp_signed("!=", far, _I64(0))):
             # From memory into the second cache, which takes more lines at a time than the first
@@ -190,7 +201,7 @@ class RowMemory:
             size = min(64, self.n * dtype.itemsize)
             apart = b.select(b.icmp_signed(">", given["m"], _I64(1)), given["lift"], _I64(0))
             bits = b.and_(b.or_(place, b.mul(apart, item)), _I64(size - 1))
-            wanted = b.icmp_signed(">", given["past"], _I64(0))
+            wanted = b.icmp_signed(">", given["past"], _I64(0 if self.each == self.n else 1 << 62))
             found.append(b.and_(b.icmp_signed("==", bits, _I64(0)), wanted))
         return found
 

@@ -19,10 +19,10 @@ from numba.core import cgutils
 from npool.cpu.emit import Emitter, word
 from npool.cpu.forms import Form, Parts
 from npool.cpu.parts import Words
-from npool.cpu.slide_memory import Mask, RowMemory, Rows, Some, Source, while_
+from npool.cpu.slide_memory import Mask, RowMemory, Rows, Some, Source, unit_of, while_
 from npool.cpu.traced import Lanes, element, split_lanes
 
-__all__ = ["slide_rows"]
+__all__ = ["slide_rows", "unit_of"]
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 
@@ -37,7 +37,8 @@ class _Rows(RowMemory):
         if place is None:
             return value
         kind = e.words.held[-1]
-        column = b.mul(c, self.given["wide"])
+        column = b.sdiv(c, _I64(self.group)) if self.group > 1 else c
+        column = b.mul(column, self.given["wide"])
         column = column if element(kind) == _I64 else b.trunc(column, element(kind))
         at = b.add(self.spread(column), self.along)
         return (*value, Lanes(b, kind, b.add(at, self.spread(place)), self.n))
@@ -91,13 +92,15 @@ class _Rows(RowMemory):
         c = b.sub(b.mul(x, _I64(self.stride)), self.given["before"])
         found: list[list[Parts]] = []
         for k in range(self.stride):
-            at = b.add(c, _I64(k * self.n))
+            at = b.add(c, _I64(k * self.each))
             mask = self.mask(at, self.given["body"]) if masked else None
             found.append(self.folded(rows, at, mask, paired))
         made = []
         for steps in zip(*found, strict=True):
             split = [
-                split_lanes(b, [step[part].value for step in steps], self.stride, self.n)
+                split_lanes(
+                    b, [step[part].value for step in steps], self.stride, self.n, self.group
+                )
                 for part in range(len(steps[0]))
             ]
             made.append(
@@ -121,9 +124,13 @@ class _Rows(RowMemory):
             value = now[k]
             if shift:
                 assert following is not None
+                lanes = [lane + shift * self.group for lane in range(self.n)]
+                over = self.n - self.each
                 picked = ir.Constant(
-                    ir.VectorType(_I32, self.n), list(range(shift, shift + self.n))
-                )
+                    ir.VectorType(_I32, self.n),
+                    [min(lane + (over if lane >= self.each else 0), 2 * self.n - 1)
+                     for lane in lanes],
+                )  # fmt: skip
                 value = tuple(
                     Lanes(self.b, p.dtype, self.b.shuffle_vector(p.value, q.value, picked), self.n)
                     for p, q in zip(value, following[k], strict=True)
@@ -133,7 +140,7 @@ class _Rows(RowMemory):
 
     def reach(self, fast: bool) -> None:
         """Note which vectors of a row are inside, with the ones behind them: `low` to `high`."""
-        b, given, n, s = self.b, self.given, self.n, self.stride
+        b, given, n, s = self.b, self.given, self.each, self.stride
         first, stop, before, body = (given[k] for k in ("first", "stop", "before", "body"))
         self.low = self.high = stop
         self.past = []
@@ -144,8 +151,12 @@ class _Rows(RowMemory):
         short = b.select(b.icmp_signed("<", begins, _I64(0)), b.neg(begins), _I64(0))
         skipped = b.udiv(b.add(short, b.sub(step, _I64(1))), step)
         self.low = _least(b, b.add(first, b.mul(skipped, _I64(n))), stop)
-        whole = b.ashr(b.sub(stop, self.low), _I64(n.bit_length() - 1))
-        room = b.sub(b.add(body, before), b.mul(self.low, _I64(s)))
+        # Vectors are read and written whole, with the lanes of a part of a group.
+        over = _I64(self.n - n)
+        left = b.sub(b.sub(stop, self.low), over)
+        left = b.select(b.icmp_signed(">", left, _I64(0)), left, _I64(0))
+        whole = b.udiv(left, _I64(n))
+        room = b.sub(b.sub(b.add(body, before), b.mul(self.low, _I64(s))), over)
         room = b.select(b.icmp_signed(">", room, _I64(0)), room, _I64(0))
         seen = b.sub(b.udiv(room, step), _I64(self.ahead))
         count = _least(b, whole, seen)
@@ -158,7 +169,7 @@ class _Rows(RowMemory):
 
         A `fast` row knows which of its vectors are inside; a `short` one is a single vector.
         """
-        b, given, n, s = self.b, self.given, self.n, self.stride
+        b, given, n, s = self.b, self.given, self.each, self.stride
         first, stop, before, body = (given[k] for k in ("first", "stop", "before", "body"))
         held = self.e.words.held
         self.to = b.add(given["to"], b.mul(r, given["lift"]))
@@ -172,7 +183,7 @@ class _Rows(RowMemory):
             given_values = iter(values)
             return [
                 [
-                    tuple(Lanes(b, part, next(given_values), n) for part in held)
+                    tuple(Lanes(b, part, next(given_values), self.n) for part in held)
                     for _ in range(phases)
                 ]
                 for _ in range(rows_made)
@@ -238,7 +249,7 @@ class _Rows(RowMemory):
         self, x: Any, stop: Any, values: list[Any], body: Callable[..., list[Any]], step: int = 0
     ) -> tuple[Any, list[Any]]:
         """`npool.cpu.slide_memory.while_`, a vector further each time if no `step` is given."""
-        return while_(self.b, x, stop, values, body, step or self.n)
+        return while_(self.b, x, stop, values, body, step or self.each)
 
 
 def _least(b: Any, x: Any, y: Any) -> Any:
@@ -255,7 +266,7 @@ def _tree(values: list[Parts], combine: Callable[[Parts, Parts], Parts]) -> Part
 
 def slide_rows(
     words: Words, form: Form, rows: int, taps: int, stride: int, dilation: int, fresh: int,
-    paired: bool, backwards: bool,
+    paired: bool, backwards: bool, group: int,
 ) -> Any:  # fmt: skip
     """Results `first` to `stop` of `m` rows: see `lanes.slid`.
 
@@ -265,8 +276,9 @@ def slide_rows(
     They have `body` elements, the first of which is `before` behind where the windows of result 0
     begin. `fresh` has a bit for each of a window's rows that no window before has seen, what lies
     `far` bytes behind which is prefetched. With `paired` rows, all rows of a window but the last
-    are the next one's first. Rows may run `backwards` in memory. With `past`, results go past the
-    caches where they lie on whole vectors.
+    are the next one's first. Rows may run `backwards` in memory. What is a column elsewhere is a
+    `group` of channels here, and what counts columns, but for `taps`, `stride` and `dilation`,
+    counts channels. With `past`, results go past the caches where they lie on whole vectors.
     """
 
     def emit(e: Emitter, inside: Any, **given: Any) -> None:
@@ -277,7 +289,7 @@ def slide_rows(
 
         def each(count: int | None) -> None:
             whole = count == rows
-            made = _Rows(e, form, taps, (stride, dilation), fresh, backwards, given)
+            made = _Rows(e, form, taps, (stride, dilation), fresh, backwards, group, given)
             made.reach(whole)
             if not whole:
                 with cgutils.for_range(b, m, intp=_I64) as loop:
@@ -300,7 +312,7 @@ def slide_rows(
                     made.emit(made.sources(rows, r, False), r, False, True, short)
 
             length = b.sub(given["stop"], given["first"])
-            with b.if_else(b.icmp_signed("<=", length, _I64(form.lanes))) as (short, long):
+            with b.if_else(b.icmp_signed("<=", length, _I64(made.each))) as (short, long):
                 with short:
                     all_rows(True)
                 with long:

@@ -192,22 +192,22 @@ def fit_slides(dims: list[Dim], inner: int, lanes: int, itemsize: int) -> bool:
     row, column = dims[-1], dims[-2]
     if (
         not lanes
-        or inner > 1
+        or inner > lanes
         or column.mode == FLAT
         or prod(dim.kernel for dim in dims[:-1] if dim.mode == FUSED) > SLID_ROWS
-        or row.out_stride != 1
+        or row.out_stride != inner
         or row.mode not in (PLAIN, FLAT)
         or (row.mode == FLAT and (row.kernel > 8 or row.stride > 4))
-        or (row.mode == FLAT and (row.span - 1) // row.stride > lanes)
+        or (row.mode == FLAT and (row.span - 1) // row.stride > lanes // inner)
     ):
         return False
-    row.tile = min(row.out, max(1, SLID_BYTES // (row.stride * itemsize)))
-    row_bytes = row.extent(row.tile, 0) * column.stride * itemsize
+    row.tile = min(row.out, max(1, SLID_BYTES // (row.stride * itemsize * inner)))
+    row_bytes = row.extent(row.tile, 0) * column.stride * itemsize * inner
     column.tile = min(column.out, max(1, SLID_TASK // row_bytes))
     return True
 
 
-def slide_name(dims: list[Dim], placed: bool) -> str:
+def slide_name(dims: list[Dim], inner: int, placed: bool) -> str:
     """The loop of `npool.cpu.lanes.slid` for dimensions that it serves."""
     row, column = dims[-1], dims[-2]
     # Rows are numbered as `npool.cpu.pooled` does, the column's within those of the axes before.
@@ -226,16 +226,15 @@ def slide_name(dims: list[Dim], placed: bool) -> str:
     bits = sum(one << k for k, one in enumerate(fresh))
     backwards = row.in_stride < 0 and row.length > 1
     order = "ordered_" if placed and in_order(dims) else ""
-    return (
-        f"{order}{len(fresh)}_{taps}_{stride}_{dilation}_{bits}_{int(paired)}_{int(backwards)}_slid"
-    )
+    flags = f"{bits}_{int(paired)}_{int(backwards)}_{inner}"
+    return f"{order}{len(fresh)}_{taps}_{stride}_{dilation}_{flags}_slid"
 
 
 def slid_ahead(column: Dim, itemsize: int, loop: str) -> int:
     """How many bytes behind what is read the loop of that name prefetches."""
     # What the same rows of windows some rows on see, so that all of it is asked for once; along
     # rows that are long.
-    paired, backwards = (flag == "1" for flag in loop.split("_")[-3:-1])
+    paired, backwards = (flag == "1" for flag in loop.split("_")[-4:-2])
     step = column.stride * abs(column.in_stride) * itemsize * (2 if paired else 1)
     ahead = SLID_AHEAD
     if 0 < step <= SLID_BYTES // 2:

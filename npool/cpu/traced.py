@@ -361,11 +361,15 @@ def traced(function: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-def split_lanes(b: Any, vectors: list[Any], ways: int, n: int) -> list[Any]:
-    """Of `ways` vectors of `n` lanes, one after another: the lanes ``ways * i + p``, for each p."""
+def split_lanes(b: Any, vectors: list[Any], ways: int, n: int, group: int = 1) -> list[Any]:
+    """Of `ways` vectors of `n` lanes, one after another: the lanes ``ways * i + p``, for each p.
+
+    With a `group` of more lanes than one, groups of lanes, as many as are whole in a vector; those
+    that are over in the results hold anything.
+    """
     if ways == 1:
         return vectors
-    if ways % 2 == 0:
+    if ways % 2 == 0 and group == 1:
         # Even and odd lanes, and of both the same again.
         halves: tuple[list[Any], list[Any]] = ([], [])
         for k in range(0, ways, 2):
@@ -374,15 +378,18 @@ def split_lanes(b: Any, vectors: list[Any], ways: int, n: int) -> list[Any]:
                 half.append(b.shuffle_vector(vectors[k], vectors[k + 1], picked))
         split = [split_lanes(b, half, ways // 2, n) for half in halves]
         return [phase for pair in zip(*split, strict=True) for phase in pair]
-    phases = []
+    phases, each = [], n // group * group
     for p in range(ways):
-        places = [ways * i + p for i in range(n)]
+        places = [(ways * (i // group) + p) * group + i % group for i in range(each)]
+        places += [0] * (n - each)
         found = vectors[0]
         for k in range(1, ways):
             picked = ir.Constant(
                 ir.VectorType(_I32, n),
                 [
-                    n + place - k * n if place // n == k else (i if k > 1 else min(place, n - 1))
+                    n + place - k * each
+                    if place // each == k
+                    else (i if k > 1 else min(place, n - 1))
                     for i, place in enumerate(places)
                 ],
             )

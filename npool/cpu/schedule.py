@@ -261,7 +261,7 @@ def schedule(
         "PLACE_BYTES": min(8, width - first_bytes) if placed and driver == "pooled" else 8,
     }
     if (sliding or loop.endswith("long")) and beyond:
-        values["PAST"] = 1 + int(itemsize * prod(plan.shape) > tiling.LARGEST_CACHE // 2)
+        values["PAST"] = 1 + int(itemsize * prod(plan.shape) > tiling.LARGEST_CACHE // 4)
     if sliding:
         if itemsize * prod(plan.shape) >= PREFETCHED:
             values["AHEAD"] = slid_ahead(column, itemsize, loop)

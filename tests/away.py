@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import cuda_counts
 import numpy as np
-from quick_numba import remembered
+from quick_numba import spared
 
 from npool.cuda import calls, device, holders, launching, steps, toolkit
 from npool.cuda.binding import Code
@@ -139,7 +139,7 @@ class Executor(Uploads):
             # Numba makes much that lives on: looking for what does not takes an eighth of its time.
             gc.disable()
             try:
-                with remembered():
+                with spared():
                     texts = toolkit.ptx(function, launching.signature(code), *architectures)
             finally:
                 gc.enable()

@@ -14,7 +14,7 @@ from numba import cuda
 from numba.cuda import types
 from ptx import Fault, Grid, Kernel
 from ptx.parse import Unsupported, parse
-from quick_numba import remembered
+from quick_numba import spared
 
 import npool
 from npool.cuda import launching, toolkit
@@ -301,12 +301,15 @@ def test_what_numba_is_spared_changes_no_kernel():
     call(npool.avg_pool, executor, x, kernel_size=(70,), stride=(20,), padding=35, axes=2)
     call(npool.adaptive_avg_pool_backward, executor, x, input_shape=(2, 9, 9), axes=1,
          output_size=7)  # fmt: skip
+    norms = npool.lp_pool(x, 3, (1, 2))
+    call(npool.lp_pool_backward, executor, norms, x, norms, norm_type=3, kernel_size=(1, 2))
+    call(npool.pool, executor, x.astype(np.float16), kernel_size=(2, 2), reduce="var")
     for step, _ in executor.reports:
         texts = []
-        for spared in (False, True):
+        for quickly in (False, True):
             function, kinds = step.code.function((9, 0)), launching.signature(step.code)
-            if spared:
-                with remembered():
+            if quickly:
+                with spared():
                     made = toolkit.ptx(function, kinds, (9, 0), (10, 0))
             else:
                 made = toolkit.ptx(function, kinds, (9, 0), (10, 0))

@@ -5,6 +5,7 @@ something computes with them.
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 
 from llvmlite import ir
@@ -42,6 +43,10 @@ class Translation(Arithmetic):
     module: ir.Module
     blocks: dict[str, ir.Block] = field(default_factory=dict)
     slots: dict[str, ir.Value] = field(default_factory=dict)
+    #: What registers hold, as far as it is known since the last label: it is not loaded again.
+    held: dict[str, ir.Value] = field(default_factory=dict)
+    #: What is to be added to the counters, at the end of the block.
+    pending: Counter = field(default_factory=Counter)
 
     def function(self, name: str) -> ir.Function:
         """Build everything."""
@@ -57,36 +62,35 @@ class Translation(Arithmetic):
         body = self.entry.body
         for label in (item for item in body if isinstance(item, str)):
             self.blocks[label] = self.thread.append_basic_block(label)
-        pending = 0
         for item in body:
             if isinstance(item, str):
-                pending = self._count(pending)
+                self._count()
                 if not self.builder.block.is_terminated:
                     self.builder.branch(self.blocks[item])
                 self.builder.position_at_end(self.blocks[item])
+                self.held = {}
                 continue
             if self.builder.block.is_terminated:
                 self.builder.position_at_end(self.thread.append_basic_block("dead"))
-            pending += 1
+                self.held = {}
+            self.pending[INSTRUCTIONS] += 1
             if item.op[0] in ("bra", "ret", "exit") or item.guard or item.op[0] == "trap":
-                pending = self._count(pending)
+                self._count()
             try:
                 self._instruction(item)
             except (KeyError, IndexError, AttributeError) as error:
                 raise Unsupported(f"line {item.line}: {'.'.join(item.op)} {item.args}") from error
         if not self.builder.block.is_terminated:
-            self._count(pending)
+            self._count()
             self.builder.ret(I32(0))
         return self.thread
 
-    def _count(self, instructions: int) -> int:
-        if instructions and not self.builder.block.is_terminated:
-            self._add(INSTRUCTIONS, I64(instructions))
-        return 0
-
-    def _add(self, counter: int, much: ir.Value) -> None:
-        at = self.builder.gep(self.counters, [I32(counter)])
-        self.builder.store(self.builder.add(self.builder.load(at), much), at)
+    def _count(self) -> None:
+        if not self.builder.block.is_terminated:
+            for counter, much in self.pending.items():
+                at = self.builder.gep(self.counters, [I32(counter)])
+                self.builder.store(self.builder.add(self.builder.load(at), I64(much)), at)
+        self.pending.clear()
 
     # --- operands -----------------------------------------------------------------------------
 
@@ -97,7 +101,9 @@ class Translation(Arithmetic):
             at = self.builder.gep(self.place, [I32(SPECIAL[text])])
             return self._fit(self.builder.load(at), into, False)
         if text in self.slots:
-            return self._fit(self.builder.load(self.slots[text]), into, kind.startswith("s"))
+            if text not in self.held:
+                self.held[text] = self.builder.load(self.slots[text])
+            return self._fit(self.held[text], into, kind.startswith("s"))
         if text in self.entry.shared:
             base = self.builder.ptrtoint(self.shared, I64)
             return self._fit(self.builder.add(base, I64(self.entry.shared[text])), into, False)
@@ -121,7 +127,8 @@ class Translation(Arithmetic):
         """Write a register; ``_`` is nowhere."""
         if register != "_":
             slot = self.slots[register]
-            self.builder.store(self._fit(value, slot.type.pointee, signed), slot)
+            held = self.held[register] = self._fit(value, slot.type.pointee, signed)
+            self.builder.store(held, slot)
 
     def address(self, text: str) -> ir.Value:
         """``[register+offset]`` as an integer."""
@@ -138,17 +145,21 @@ class Translation(Arithmetic):
         if not item.guard:
             self._do(item, name)
             return
-        test = self.builder.load(self.slots[item.guard])
+        test = self.value(item.guard, "pred")
         if item.negated:
             test = self.builder.not_(test)
         after = self.thread.append_basic_block("after")
         if name == "bra":
             self.builder.cbranch(test, self.blocks[item.args[0]], after)
         else:
+            before, self.held = self.held, self.held.copy()
             then = self.thread.append_basic_block("then")
             self.builder.cbranch(test, then, after)
             self.builder.position_at_end(then)
             self._do(item, name)
+            self._count()
+            # What it has written, or was the first to read, is known only where it has run.
+            self.held = {r: v for r, v in before.items() if self.held[r] is v}
             if not self.builder.block.is_terminated:
                 self.builder.branch(after)
         self.builder.position_at_end(after)
@@ -198,9 +209,9 @@ class Translation(Arithmetic):
         self.builder.cbranch(allowed, onward, self.faulted)
         self.builder.position_at_end(onward)
         if space == "global":
-            self._add(STORED if store else LOADED, I64(size))
+            self.pending[STORED if store else LOADED] += size
             if not store:
-                self._add(LOADS + size.bit_length() - 1, I64(1))
+                self.pending[LOADS + size.bit_length() - 1] += 1
         return names, kind, address
 
     def _load(self, item: Instruction) -> None:

@@ -119,18 +119,21 @@ def test_gradients(geometry):
         # Where padding does not count, a window of nothing else has no average.
         empty = Problem("avg", shape, (0,), **_of(arguments)).has_empty_window()
         pad = bool(turn % 2) or empty
+        picked = picked_gradient(gradient, places, shape, pooled).astype(np.float32)
+        sums = counted_gradient(gradient, shape, arguments, None).astype(np.float32)
+        averages = counted_gradient(gradient, shape, arguments, pad)
         for executor, grids in zip(EXECUTORS, GRIDS[turn % 2], strict=True):
             around = partial(within, grids)
             got = around(npool.max_pool_backward, executor, gradient, indices,
                        input_shape=shape, **arguments)  # fmt: skip
-            assert_exact(got, picked_gradient(gradient, places, shape, pooled).astype(np.float32))
+            assert_exact(got, picked)
             got = around(
                 npool.sum_pool_backward, executor, gradient, input_shape=shape, **arguments
             )
-            assert_exact(got, counted_gradient(gradient, shape, arguments, None).astype(np.float32))
+            assert_exact(got, sums)
             got = around(npool.avg_pool_backward, executor, gradient, input_shape=shape,
                          **arguments, count_include_pad=pad)  # fmt: skip
-            assert_close(got, counted_gradient(gradient, shape, arguments, pad), 8, 1e-6)
+            assert_close(got, averages, 8, 1e-6)
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda g: g.name)
@@ -141,14 +144,16 @@ def test_windows_that_begin_elsewhere_in_each_plane(geometry):
         x, outs, samples = drawn_problem(geometry, rng)
         # Samples that lie on the device, and those that the host has to send there.
         single = samples.astype(np.float32)
+        values, _ = fractional(x, geometry.kernel, outs, single)
+        both = fractional(x, geometry.kernel, outs, samples)
         for executor, grids in zip(EXECUTORS, GRIDS[turn % 2], strict=True):
             around = partial(within, grids)
             given = {"kernel_size": geometry.kernel, "output_size": outs, "axes": pooled}
             got = around(npool.fractional_max_pool, executor, x, samples=send(single), **given)
-            assert_exact(got, fractional(x, geometry.kernel, outs, single)[0])
+            assert_exact(got, values)
             got = around(npool.fractional_max_pool, executor, x, samples=samples,
                          return_indices=True, **given)  # fmt: skip
-            for a, b in zip(got, fractional(x, geometry.kernel, outs, samples), strict=True):
+            for a, b in zip(got, both, strict=True):
                 assert_exact(a, b)
 
 

@@ -58,6 +58,8 @@ def test_bins(bins, layout):
             x, shape=values.shape, dtype=np.int64)  # fmt: skip
         gradient[...], indices[...] = rng.integers(-9, 10, values.shape), places
         back = {"input_shape": x.shape, **asked}
+        picked = picked_gradient(gradient, places, x.shape, len(bins)).astype(np.float32)
+        averages = counted_bins(gradient, x.shape, bins)
         for executor, grids in zip(EXECUTORS, GRIDS[turn % 2], strict=True):
             got = within(grids, npool.adaptive_max_pool, executor, x, return_indices=True, **asked)
             assert_exact(got[0], values)
@@ -66,10 +68,9 @@ def test_bins(bins, layout):
             assert_close(within(grids, npool.adaptive_avg_pool, executor, x, **asked), means)
             got = within(grids, npool.adaptive_max_pool_backward, executor, gradient, indices,
                          **back)  # fmt: skip
-            wanted = picked_gradient(gradient, places, x.shape, len(bins))
-            assert_exact(got, wanted.astype(np.float32))
+            assert_exact(got, picked)
             got = within(grids, npool.adaptive_avg_pool_backward, executor, gradient, **back)
-            assert_close(got, counted_bins(gradient, x.shape, bins), 8, 1e-6)
+            assert_close(got, averages, 8, 1e-6)
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda g: g.name)

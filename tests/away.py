@@ -6,14 +6,13 @@ launch runs the PTX that the device would be given, and may touch the arrays of 
 """
 
 import ctypes
-import gc
 from contextlib import contextmanager
 from math import prod
 from typing import ClassVar
 
 import cuda_counts
 import numpy as np
-from quick_numba import spared
+from quick_numba import spared, uncollected
 
 from npool.cuda import calls, device, holders, launching, steps, toolkit
 from npool.cuda.binding import Code
@@ -136,13 +135,8 @@ class Executor(Uploads):
         found = cls.kernels.setdefault(key, {})
         if not set(architectures) <= set(found):
             function = code.function(architectures[0])
-            # Numba makes much that lives on: looking for what does not takes an eighth of its time.
-            gc.disable()
-            try:
-                with spared():
-                    texts = toolkit.ptx(function, launching.signature(code), *architectures)
-            finally:
-                gc.enable()
+            with spared():
+                texts = toolkit.ptx(function, launching.signature(code), *architectures)
             for cc, (text, _) in zip(architectures, texts, strict=True):
                 found[cc] = [text, None]
         return found
@@ -153,7 +147,8 @@ class Executor(Uploads):
 
         entry = self.compiled(code, self.together)[self.cc]
         if entry[1] is None:
-            entry[1] = Kernel(entry[0])
+            with uncollected():
+                entry[1] = Kernel(entry[0])
         return entry[1]
 
     def launch(self, step, addresses, number, stream):

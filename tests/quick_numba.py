@@ -13,6 +13,7 @@ What is compiled stays the same to the letter, which `test_ptx_executor.py` show
 """
 
 import functools
+import gc
 import operator
 from collections import Counter
 from contextlib import ExitStack, contextmanager
@@ -175,4 +176,15 @@ def spared():
     with ExitStack() as stack:
         for owner, step, name in _STEPS:
             stack.enter_context(patch.object(owner, name, step))
+        stack.enter_context(uncollected())
         yield
+
+
+@contextmanager
+def uncollected():
+    """Without a look for garbage: what compilers make lives on, or is dropped all at once."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install npool[cuda]")
 
 from cli_process import run
+from quick_numba import spared
 
 from npool.bins import make_bins_plan, make_drawn_plan
 from npool.cuda import inspect, report, toolkit
@@ -31,6 +32,13 @@ pytestmark = [
     pytest.mark.skipif(inspect._cuobjdump() is None, reason="cuobjdump is not installed"),
 ]
 ARCHITECTURES = report.ARCHITECTURES
+
+
+@pytest.fixture(autouse=True)
+def quick():
+    """Kernels are compiled as quickly as for the other tests."""
+    with spared():
+        yield
 
 
 @dataclass(frozen=True)

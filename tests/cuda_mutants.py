@@ -195,7 +195,10 @@ class Mutated:
                        for name in ("kernel_source", "gather_source", "walk_source",
                                     "drawn_source")}  # fmt: skip
         self.ptx, self.anywhere = toolkit.ptx, anywhere.Anywhere.source
+        # Kernels are known by their text, which a mistake in the PTX leaves as it is.
+        self.kernels = type(self.executor).kernels
         if self.mutant.ptx:
+            type(self.executor).kernels = {}
             toolkit.ptx = lambda *a: [(self._changed(t), n) for t, n in self.ptx(*a)]
         else:
             for name, make in self.before.items():
@@ -208,6 +211,7 @@ class Mutated:
         toolkit.ptx, anywhere.Anywhere.source = self.ptx, self.anywhere
         for name, make in self.before.items():
             setattr(binding, name, make)
+        type(self.executor).kernels = self.kernels
         self._forget()
 
     def _forget(self):
@@ -216,4 +220,3 @@ class Mutated:
         device._drawn_program.cache_clear()
         device._gradient_program.cache_clear()
         device._anywhere_program.cache_clear()
-        type(self.executor).kernels = {}

@@ -34,14 +34,8 @@ FOLDS = {
 }
 
 
-#: The passes of a sum are those of an average; walks are one kernel each. Of pieces, which take
-#: longest to compile, values and positions at once.
-CASES = [
-    (family, op)
-    for family in LARGE
-    for op in (("max with positions", "avg") if family == "pieces" else FOLDS)
-    if op != "sum" or family == "walked"
-]
+#: The passes of a sum are those of an average; walks are one kernel each.
+CASES = [(family, op) for family in LARGE for op in FOLDS if op != "sum" or family == "walked"]
 
 
 # All geometries of a case share kernels: a pass knows one axis, and a walk no window at all.

@@ -156,7 +156,7 @@ PLANTED = {
         1, "streamed", "in results of 7744",
     ),
     "a vector one element too far": (
-        ("cpu/slides.py", "b.add(c, _I64(k * self.n))", "b.add(c, _I64(k * self.n + {}))"),
+        ("cpu/slides.py", "b.add(c, _I64(k * self.each))", "b.add(c, _I64(k * self.each + {}))"),
         1, "slid", "+16324 in input of 16384",
     ),
     "a mask of one element too many": (

@@ -9,7 +9,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["ask", "ask_line", "caller", "fence", "get", "prefetch", "put", "stream", "table"]
+__all__ = [
+    "ask", "ask_line", "caller", "copy", "fence", "get", "prefetch", "put", "stream", "table",
+]  # fmt: skip
 
 
 def table(width: int) -> tuple[Any, Any]:
@@ -124,6 +126,23 @@ def ask_line(builder: Any, at: Any, level: int = 2) -> None:
     builder.call(function, [where, flag(0), flag(4 - level), flag(1)])  # read, data
 
 
+def _copy(builder: Any, dst: Any, src: Any, n: Any) -> None:
+    pointer = ir.IntType(8).as_pointer()
+    to, at = builder.inttoptr(dst, pointer), builder.inttoptr(src, pointer)
+    cgutils.raw_memcpy(builder, to, at, n, ir.IntType(64)(1))
+
+
+@intrinsic
+def copy(typingctx: Any, dst: Any, src: Any, n: Any) -> Any:
+    """Copy `n` bytes to where they do not lie."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _copy(builder, *args)
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64, types.int64), codegen
+
+
 @intrinsic
 def stream(typingctx: Any, dst: Any, src: Any, n: Any) -> Any:
     """Copy `n` bytes past the caches, whole lines at a time; `fence` must follow."""
@@ -135,13 +154,8 @@ def stream(typingctx: Any, dst: Any, src: Any, n: Any) -> Any:
         hint = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
 
         def copied(first: Any, last: Any) -> None:
-            cgutils.raw_memcpy(
-                builder,
-                builder.inttoptr(builder.add(dst, first), ir.IntType(8).as_pointer()),
-                builder.inttoptr(builder.add(src, first), ir.IntType(8).as_pointer()),
-                builder.sub(last, first),
-                word(1),
-            )
+            size = builder.sub(last, first)
+            _copy(builder, builder.add(dst, first), builder.add(src, first), size)
 
         head = builder.and_(builder.neg(dst), word(_LINE - 1))
         head = builder.select(builder.icmp_signed("<", head, n), head, n)

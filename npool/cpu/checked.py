@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 from npool.cpu import access, instructions
 from npool.cpu.bounds import COUNT, FAULT, FAULT_BYTES, FIRST, TABLE
 
-__all__ = ["guard", "stream", "view"]
+__all__ = ["copy", "guard", "stream", "view"]
 
 _get, _put, _view = access.get, access.put, instructions.view
 
@@ -61,6 +61,14 @@ def view(at, n, dtype):  # type: ignore[no-untyped-def]
     elements = _view(at, n, dtype)
     _inside(at, n * elements.itemsize)
     return elements
+
+
+@instructions.jit
+def copy(dst, src, n):  # type: ignore[no-untyped-def]
+    """As `npool.cpu.access.copy`, from and to memory that may be touched."""
+    _inside(dst, n)
+    _inside(src, n)
+    access.copy(dst, src, n)
 
 
 @instructions.jit

@@ -167,6 +167,7 @@ def assembled(
             "put": access.put,
             "prefetch": access.prefetch,
             "stream": checked.stream if bounds.CHECKED else access.stream,
+            "copy": checked.copy if bounds.CHECKED else access.copy,
             "fence": access.fence,
             **constants,
         }

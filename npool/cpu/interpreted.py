@@ -22,6 +22,7 @@ __all__ = [
     "Memory",
     "caller",
     "caster",
+    "copy",
     "fence",
     "get",
     "jit",
@@ -99,6 +100,11 @@ def put(at: int, k: int, value: int) -> None:
 
 def prefetch(at: int, n: int) -> None:
     """Nothing: it is only for speed."""
+
+
+def copy(dst: int, src: int, n: int) -> None:
+    """Copy `n` bytes."""
+    ctypes.memmove(dst, src, n)
 
 
 def stream(dst: int, src: int, n: int) -> None:

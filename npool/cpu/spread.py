@@ -217,9 +217,10 @@ def spread_row(shared, work, dims, head, phases, i, depth, dst, src, cap, sums):
     r = 0
     while r < step:
         # Many elements of one class: each sum, that many times.
+        p = (r - dim(dims, i, BEFORE)) % step
         times = 1
-        while r + times < step and same(dims, phases, i, r, r + times):
-            times += 1
+        if p < dim(dims, i, LENGTH):  # there may be fewer phases than elements of a period
+            times = min(phase(phases, dim(dims, i, PHASES) + p, TIMES), step - r)
         if times > 4:
             call_repeat(
                 get(shared, REPEAT), dst, r, n * step, step, base,
@@ -239,13 +240,6 @@ def spread_row(shared, work, dims, head, phases, i, depth, dst, src, cap, sums):
         r += ways
     set_work(work, i, EXTENT, n * step)
     set_work(work, i, SKIP, first - m * step)
-
-
-def same(dims, phases, i, r, other):
-    """Whether two elements of a period are of one class."""
-    k, before, step = dim(dims, i, PHASES), dim(dims, i, BEFORE), dim(dims, i, STEP)
-    place = phase(phases, k + (r - before) % step, PLACE)
-    return place == phase(phases, k + (other - before) % step, PLACE)
 
 
 def beginning(work, dims, head, phases, i, m, r, size):
@@ -295,16 +289,30 @@ def deliver(shared, work, dims, head, phases, depth, src, cap, zeros, aside):
         out, place = get(shared, RESULT), to
         if item > 0:
             out, place = aside, 0
-        for y in range(min(step, size)):
+        y = 0
+        while y < min(step, size):
             p = (begun + y) % step
             m = (begun + y + dim(dims, pivot, BEFORE)) // step
             low = lowest(work, dims, phases, pivot, p, m) * inner
+            k = dim(dims, pivot, PHASES) + p
             write(
                 shared, out, place + y * lift, step * lift, across, src, zeros, cap, start + low,
-                inner, dim(dims, pivot, GAP) * inner,
-                phase(phases, dim(dims, pivot, PHASES) + p, TAPS),
-                n, (size - y + step - 1) // step,
+                inner, dim(dims, pivot, GAP) * inner, phase(phases, k, TAPS), n,
+                (size - y + step - 1) // step,
             )  # fmt: skip
+            times = 1
+            if across == 1:
+                # Rows that are the same windows' are copies, while the first is in the cache.
+                times = min(
+                    phase(phases, k, TIMES), step - (begun + y + dim(dims, pivot, BEFORE)) % step
+                )
+                times = min(times, min(step, size) - y)
+                again(
+                    out + (place + y * lift) * get(head, RESULT_BYTES),
+                    lift * get(head, RESULT_BYTES), n * get(head, RESULT_BYTES), step, times,
+                    size - y,
+                )  # fmt: skip
+            y += times
         if item > 0:
             stream(get(shared, RESULT) + to * item, aside, size * n * item)
         i = flat - 1
@@ -317,6 +325,17 @@ def deliver(shared, work, dims, head, phases, depth, src, cap, zeros, aside):
             i -= 1
         if i < 0:
             return
+
+
+def again(at, lift, width, step, times, size):
+    """Copy each `step`-th of `size` rows to the `times` - 1 behind it; bytes, `lift` apart."""
+    for y in range(0, size, step):
+        row, stop, done = at + y * lift, min(times, size - y), 1
+        while done < stop:
+            # Rows that lie together by as many as there are, others one by one.
+            m = min(done, stop - done) if lift == width else 1
+            copy(row + done * lift, row, m * width)
+            done += m
 
 
 def write(shared, out, to, lift, across, src, zeros, cap, start, pitch, gap, taps, n, m):

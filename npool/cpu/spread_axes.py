@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "Axis", "capacity", "classes_of", "divisors", "first_flat", "is_together", "joined", "tiled",
+    "Axis", "alike", "capacity", "classes_of", "divisors", "first_flat", "is_together", "joined",
+    "tiled",
 ]  # fmt: skip
 
 #: Elements of a row of the result below which it is not cut any further, if it can be helped.
@@ -67,7 +68,7 @@ def joined(dims: list[Axis]) -> list[Axis]:
         if dim.length == dim.out == 1 and not dim.pooled and not dim.runs:
             continue
         last = merged[-1] if merged else None
-        if last is not None and not last.pooled and not last.runs:
+        if last is not None and not last.pooled and len(last.runs) <= 1:
             # Windows side by side that fill the axis: more of them.
             fill = (
                 dim.before == 0
@@ -80,12 +81,13 @@ def joined(dims: list[Axis]) -> list[Axis]:
                 and last.in_stride == dim.in_stride * dim.length
                 and last.out_stride == dim.out_stride * dim.out
             ):
-                n = last.length
+                n, more = last.length, prod(count for _, count in last.runs)
+                runs = dim.runs or (((dim.out, 1),) if last.runs else ())
                 merged[-1] = replace(
                     dim,
                     length=dim.length * n,
                     out=dim.out * n,
-                    runs=tuple((stop * n, count) for stop, count in dim.runs),
+                    runs=tuple((stop * n, count * more) for stop, count in runs),
                 )
                 continue
         merged.append(dim)
@@ -143,6 +145,17 @@ def classes_of(phases: list[tuple[int, int]]) -> list[tuple[int, int]]:
     for phase in phases:
         first = phase not in known
         found.append((int(first), known.setdefault(phase, len(known))))
+    return found
+
+
+def alike(phases: list[tuple[int, int]]) -> list[int]:
+    """Of each phase, how many from it on, round the period, are the same."""
+    found = [1] * len(phases)
+    # Twice round, backwards: what begins a run that goes on at the start is known the second time.
+    for k in reversed(range(2 * len(phases))):
+        i, following = k % len(phases), (k + 1) % len(phases)
+        more = k < 2 * len(phases) - 1 and phases[i] == phases[following]
+        found[i] = min(len(phases), found[following] + 1) if more else 1
     return found
 
 

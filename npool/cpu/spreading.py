@@ -19,6 +19,7 @@ from npool.cpu.drivers import assembled, gatherer
 from npool.cpu.engine import launch
 from npool.cpu.spread_axes import (
     Axis,
+    alike,
     capacity,
     classes_of,
     divisors,
@@ -45,13 +46,13 @@ _COLUMNS = (
 )  # fmt: skip
 _HEAD = (
     "DEPTH", "CAP", "ITEM_BYTES", "PIVOT", "FLAT", "ZEROS", "RUNS_AT", "SUMMED", "DIRECT",
-    "STREAM_BYTES",
+    "STREAM_BYTES", "RESULT_BYTES",
 )  # fmt: skip
 _ENV = (
     "GRADIENTS", "RESULT", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "GATHER",
     "INTERLEAVE", "REPEAT", "STOP",
 )  # fmt: skip
-_PHASES = ("SHIFT", "TAPS", "OWNER", "PLACE")
+_PHASES = ("SHIFT", "TAPS", "OWNER", "PLACE", "TIMES")
 _RUNS = ("STOP_AT", "WEIGHED")
 _WORK = ("START", "SIZE", "LOW", "EXTENT", "FROM", "UNTIL", "INDEX", "SKIP")
 _CONSTANTS = {
@@ -189,9 +190,10 @@ def _laid(
     head = np.array([
         len(dims), cap, width, pivot, flat, cap if empty else 0, address(runs),
         any(taps != 1 for _, taps in phases[-1]), direct, result.itemsize if streams else 0,
+        result.itemsize,
     ], np.int64)  # fmt: skip
     table = np.zeros((len(dims), len(_COLUMNS)), np.int64)
-    rows: list[tuple[int, int, int, int]] = []
+    rows: list[tuple[int, int, int, int, int]] = []
     for i, dim in enumerate(dims):
         table[i] = (
             dim.length, dim.out, dim.stride, dim.before, backs[i],
@@ -199,8 +201,8 @@ def _laid(
             dim.out_stride, tiles[i], -(-dim.length // tiles[i]), len(rows), at[i], dim.pooled,
         )  # fmt: skip
         last = i == len(dims) - 1
-        rows += [(*p, *c) for p, c in zip(phases[i], classes if last else [(0, 0)] * len(phases[i]),
-                                          strict=True)]  # fmt: skip
+        its = classes if last else [(0, 0)] * len(phases[i])
+        rows += [(*p, *c, n) for p, c, n in zip(phases[i], its, alike(phases[i]), strict=True)]
     phase_table = np.array(rows, np.int64)
     strided = dims[-1].out_stride != 1
     code = loops(_SHARES if counted else REDUCERS["sum"], dtype, accumulator, result, None, None)
@@ -236,8 +238,8 @@ def _driver() -> Any:
     }  # fmt: skip
     templates = (
         spread.stopped, spread.product, spread.locate, spread.run_of, spread.fetch, spread.load,
-        spread.summed, spread.lowest, spread.target_of, spread.spread_rows, spread.same,
-        spread.beginning, spread.spread_row, spread.write, spread.deliver, spread.spread,
+        spread.summed, spread.lowest, spread.target_of, spread.spread_rows, spread.beginning,
+        spread.spread_row, spread.again, spread.write, spread.deliver, spread.spread,
     )  # fmt: skip
     return assembled(templates, _CONSTANTS, widths, calls)
 

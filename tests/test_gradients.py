@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import npool
 from npool import testing
+from npool.cpu.spread_axes import alike
 from npool.testing import gradients as oracle
 from npool.testing.layouts import LAYOUTS
 
@@ -447,3 +448,11 @@ def test_half_types_whose_positions_meet_after_all():
     gradient = np.array([2048, 1, 1, 4], np.float16)
     got = npool.max_pool_backward(gradient, np.array([3, 3, 3, 6]), (8,), (2,))
     assert got.tolist() == [0, 0, 0, 2050, 0, 0, 4, 0]
+
+
+def test_elements_of_one_window_are_known_round_the_period():
+    one, other = (0, 1), (1, 1)
+    assert alike([one] * 3) == [3, 3, 3]
+    assert alike([one, one, other]) == [2, 1, 1]
+    assert alike([other, one, other]) == [1, 1, 2]
+    assert alike([one]) == [1]

@@ -9,4 +9,5 @@ if not find_spec("numba_cuda"):
         "tests/away.py",
         "tests/cuda_mutants.py",
         "tests/far.py",
+        "tests/quick_numba.py",
     ]

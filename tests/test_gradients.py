@@ -456,3 +456,42 @@ def test_elements_of_one_window_are_known_round_the_period():
     assert alike([one, one, other]) == [2, 1, 1]
     assert alike([other, one, other]) == [1, 1, 2]
     assert alike([one]) == [1]
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 8])
+def test_rows_of_one_window_where_rows_lie_apart(kernel):
+    # A row is made once and copied, all copies at once only where rows lie together.
+    gradient = np.random.default_rng(kernel).standard_normal((4, 30))
+    room = np.full((4 * kernel + 1, 64), 7.0)
+    npool.sum_pool_backward(gradient, (len(room), 30), (kernel, 1), out=room[:, 3:33])
+    wanted = np.vstack([np.repeat(gradient, kernel, axis=0), np.zeros((1, 30))])
+    assert np.array_equal(room[:, 3:33], wanted)
+    assert (room[:, :3] == 7).all()
+    assert (room[:, 33:] == 7).all()
+
+
+@pytest.mark.parametrize(("kernel", "padding", "dilation"), [
+    (7, 0, 1), (2, 0, 1), (5, 2, 1), (12, 3, 1), (3, 1, 2), (9, 4, 1),
+])  # fmt: skip
+@pytest.mark.parametrize("axis", [0, 1])
+def test_steps_of_seven(kernel, padding, dilation, axis):
+    # Elements of a period that lie in the same windows are written together, others are not.
+    shape, stride = (61, 40) if axis == 0 else (40, 61), 7
+    out = npool.output_shape(shape, (kernel,), stride, padding, dilation, axes=axis)
+    gradient = np.random.default_rng(kernel).integers(-9, 10, out).astype(np.float64)
+    wanted = np.zeros((40, 61))
+    for o, row in enumerate(np.moveaxis(gradient, axis, 0)):
+        for j in range(kernel):
+            at = o * stride - padding + j * dilation
+            if 0 <= at < 61:
+                wanted[:, at] += row
+    got = npool.sum_pool_backward(gradient, shape, (kernel,), stride, padding, dilation, axes=axis)
+    assert np.array_equal(got, wanted.T if axis == 0 else wanted)
+
+
+def test_averages_over_wide_windows_inside_the_input():
+    # They are divided first, by axes that are not pooled and yet have a count each.
+    gradient = np.random.default_rng(0).standard_normal((4, 22, 1))
+    got = npool.avg_pool_backward(gradient, (4, 30, 6), (9, 6), (1, 7))
+    wanted = npool.sum_pool_backward(gradient / 54, (4, 30, 6), (9, 6), (1, 7))
+    np.testing.assert_allclose(got, wanted, rtol=1e-14)

@@ -193,6 +193,8 @@ class RowMemory:
     def aligned(self, x: Any) -> list[Any]:
         """Of each kind of results: do they go past the caches, in whole vectors from `x` on?"""
         b, given, found = self.b, self.given, []
+        # Vectors of which some lanes are over begin anywhere.
+        whole = ir.IntType(1)(self.each == self.n)
         for base, dtype in zip(
             (given["out"], given["positions"]), self.e.words.results, strict=False
         ):
@@ -201,7 +203,7 @@ class RowMemory:
             size = min(64, self.n * dtype.itemsize)
             apart = b.select(b.icmp_signed(">", given["m"], _I64(1)), given["lift"], _I64(0))
             bits = b.and_(b.or_(place, b.mul(apart, item)), _I64(size - 1))
-            wanted = b.icmp_signed(">", given["past"], _I64(0 if self.each == self.n else 1 << 62))
+            wanted = b.and_(b.icmp_signed(">", given["past"], _I64(0)), whole)
             found.append(b.and_(b.icmp_signed("==", bits, _I64(0)), wanted))
         return found
 

@@ -81,6 +81,7 @@ def joined(dims: list[Axis]) -> list[Axis]:
                 and last.in_stride == dim.in_stride * dim.length
                 and last.out_stride == dim.out_stride * dim.out
             ):
+                # An axis that is summed later has its count here (npool.gradients.transposed).
                 n, more = last.length, prod(count for _, count in last.runs)
                 runs = dim.runs or (((dim.out, 1),) if last.runs else ())
                 merged[-1] = replace(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import NamedTuple
 
 from npool.values import integer, shown
 
-__all__ = ["get_num_threads", "num_threads", "set_num_threads"]
+__all__ = ["Team", "get_num_threads", "lend", "lent", "num_threads", "set_num_threads"]
 
 MOST = 1024
 _setting: int | None = None
@@ -118,3 +120,40 @@ def num_threads(n: int) -> Iterator[None]:
         yield
     finally:
         _local.reset(token)
+
+
+class Team(NamedTuple):
+    """Another library's threads: the address of its `GOMP_parallel`, and how many they are now."""
+
+    start: int
+    size: Callable[[], int]
+
+
+_team: Team | None = None
+
+
+def lend(team: Team | None) -> None:
+    """Let calls from the main thread have the threads of `team`, or their own again."""
+    global _team
+    _team = team
+
+
+if hasattr(os, "register_at_fork"):
+    # Of OpenMP's threads a forked child has none, and would wait for them forever.
+    os.register_at_fork(after_in_child=lambda: lend(None))
+
+
+def lent(threads: int) -> Team | None:
+    """The team, if it has just so many threads and they are the calling thread's.
+
+    Any other thread would have a team of its own made, and a team of another size would be made
+    anew for the call and again after it.
+    """
+    team = _team
+    if (
+        team is None
+        or threading.get_ident() != threading.main_thread().ident
+        or team.size() != threads
+    ):
+        return None
+    return team

@@ -240,3 +240,33 @@ def test_random_fractional_problems(n):
         np.testing.assert_array_equal(got[1], want[1].numpy())
         np.testing.assert_array_equal(*check_same_form(got[0], want[0]))
     assert pooled >= 50
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "size"),
+    [("adaptive_avg_pool2d", (2, 3, 30, 31), 7), ("adaptive_max_pool3d", (2, 2, 40, 40, 40), 3)],
+)
+def test_bins_that_are_torchs_are_found_again(name, shape, size, monkeypatch):
+    import npool.torch
+    from npool.torch.functional import adaptive_average, adaptive_maximum, small
+
+    monkeypatch.setattr(small, "_known", {})
+    module = adaptive_average if "avg" in name else adaptive_maximum
+    ours, theirs = getattr(npool.torch.functional, name), getattr(torch.nn.functional, name)
+    x = torch.rand(shape, requires_grad=True)
+    ours(x, size)
+    assert len(small._known) == 1
+    looks = []
+    decide = module._is_torchs
+    monkeypatch.setattr(module, "_is_torchs", lambda *given: looks.append(1) or decide(*given))
+    again = ours(x, size)
+    assert not looks
+    assert torch.equal(again, theirs(x, size))
+    assert again.grad_fn.name() == theirs(x, size).grad_fn.name()
+    for other in (x.detach(), x[..., ::2], x.double()):
+        assert torch.allclose(ours(other, size), theirs(other, size))
+    with torch.no_grad():
+        assert ours(x, size).grad_fn is None
+    for wrong in (float(size), True, "7", (size, 7.0, size)[: len(shape) - 2]):
+        with pytest.raises((TypeError, ValueError)):
+            ours(x, wrong)

@@ -39,6 +39,7 @@ from npool.cpu.compiling import (
     lock,
 )
 from npool.cpu.schedule import Schedule
+from npool.cpu.team import Driver
 
 if bounds.CHECKED:
     from npool.cpu import checked
@@ -130,7 +131,7 @@ def loops_of(laid: Schedule) -> dict[str, str]:
 
 
 @memoised
-def driver(name: str) -> Any:
+def driver(name: str) -> Driver:
     """The compiled driver of that name."""
     calls = {
         "call_rows": lanes.rows, "call_fill": lanes.fill, "call_store": lanes.store,
@@ -154,7 +155,7 @@ def assembled(
     constants: dict[str, int],
     widths: tuple[tuple[str, str, int], ...],
     calls: dict[str, Any],
-) -> Any:
+) -> Driver:
     """A driver, the last of `templates`, compiled along with those it calls.
 
     `constants` are known to them by name; `widths` names the words that read and write a table,
@@ -185,13 +186,14 @@ def assembled(
             types.FunctionType(whole.__code__, space, whole.__name__), entry=True
         )
         if config.DISABLE_JIT:
-            return dispatcher
+            return Driver(dispatcher)
         cache.attach(dispatcher)
         dispatcher.compile(nb.none(*[WORD] * 7))
         keep(dispatcher)
         # What the dispatcher would call, once it had looked at the types of the arguments.
         (only,) = dispatcher.overloads.values()
-        return only.entry_point
+        at = only.library.get_pointer_to_function(only.fndesc.llvm_func_name)
+        return Driver(only.entry_point, int(at))
 
 
 def element(dtype: np.dtype[Any], name: str) -> Any:

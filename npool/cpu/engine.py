@@ -11,24 +11,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from npool.cpu import bounds, workers
+from npool.cpu import bounds, team, workers
 from npool.cpu.binding import loops
 from npool.cpu.binning import bin_schedule, drawn_table, has_bins, is_large
 from npool.cpu.drivers import driver, gatherer, loops_of
 from npool.cpu.schedule import CONSTANTS, Schedule, schedule
 from npool.cpu.tables import ENV
+from npool.cpu.team import Driver
 from npool.cpu.together import fold_together, together
 from npool.layout import empty_like_order, in_place, memory_order
-from npool.memory import LARGE, address
+from npool.memory import LARGE, LINE, address
 from npool.operation import Operation
-from npool.threads import get_num_threads
+from npool.threads import get_num_threads, lent
 
 __all__ = ["fold", "launch", "quick"]
 
-#: Work (about a nanosecond each) of a first chunk, and below which waking a thread does not
-#: pay: that costs 20 to 50 us.
+#: Work (about a nanosecond each) of a first chunk; and below which waking a thread does not pay,
+#: which costs 20 to 50 us, and threads of another library, which are awake, 5 to 10.
 CHUNK_WORK = 100_000
 SERIAL_WORK = 300_000
+TEAM_WORK = 100_000
 #: Work past which the caller leaves it to workers, so as to hear Ctrl-C: of npool's reducers,
 #: and of a user's.
 LONG_WORK = 50_000_000
@@ -60,7 +62,7 @@ def fold(
             fold_together(x, out, wide)
             return
     prepared = _prepared.__wrapped__ if is_large(operation.plan) else _prepared
-    laid, env, params, patient, run = prepared(
+    laid, env, params, patient, driver = prepared(
         operation, x.strides, out.strides, x.dtype, out.dtype
     )
     if starts is not None:
@@ -70,17 +72,15 @@ def fold(
     source, values = address(x), address(out)
     positions = address(outs[1]) if len(outs) == 2 else 0
 
-    def tasks(shared: int, at: int, first: int, last: int) -> None:
-        run(shared, source, values, positions, at, first, last)
-
     launch(
-        tasks, env, STOP, laid.tasks, laid.task_work, laid.scratch,
+        driver, (source, values, positions), env, STOP, laid.tasks, laid.task_work, laid.scratch,
         lambda at: _memory(x, outs, laid, params, at), patient,
     )  # fmt: skip
 
 
 def launch(
-    run: Callable[[int, int, int, int], None],
+    driver: Driver,
+    given: tuple[int, ...],
     env: NDArray[np.int64],
     stop: int,
     tasks: int,
@@ -91,26 +91,35 @@ def launch(
 ) -> None:
     """Run a driver's tasks, `work` nanoseconds or so each, on as many threads as pay.
 
-    ``run(shared, at, first, last)`` does some of them, given the addresses of `env`, which all
-    threads read, and of `scratch` bytes of the thread's own. Place `stop` of `env` is where
-    Ctrl-C is told; `memory` says of scratch at an address what loops may touch; `patient` that
-    nobody knows what a task takes.
+    ``driver.run(shared, *given, at, first, last)`` does some of them, told the addresses of `env`,
+    which all threads read, and of `scratch` bytes of the thread's own. Place `stop` of `env` is
+    where Ctrl-C is told; `memory` says of scratch at an address what loops may touch; `patient`
+    that nobody knows what a task takes.
     """
     shared = address(env)
 
     def part(first: int, last: int) -> None:
         _held, at = _scratch(scratch)
-        run(shared, at, first, last)
+        driver.run(shared, *given, at, first, last)
 
     if bounds.CHECKED:
         _held, at = _scratch(scratch)
         with bounds.allowed(**memory(at)):
-            run(shared, at, 0, tasks)
+            driver.run(shared, *given, at, 0, tasks)
         return
-    if tasks * work < SERIAL_WORK and not patient:
+    if tasks * work < TEAM_WORK and not patient:
         part(0, tasks)
         return
     threads = get_num_threads()
+    others = lent(threads) if threads > 1 and driver.at and not patient else None
+    if others is not None and tasks * work < LONG_WORK:
+        each = -(-scratch // LINE) * LINE
+        _held, at = _scratch(each * threads)
+        team.run(others, driver, (shared, *given), tasks, threads, at, each)
+        return
+    if tasks * work < (LONG_WORK if threads == 1 else SERIAL_WORK) and not patient:
+        part(0, tasks)
+        return
     # What a task takes is a guess, and a user's reducer may be slow: chunks start small and grow.
     chunk = 1 if patient else max(1, CHUNK_WORK // work)
     if tasks * work < (SLOW_WORK if patient else LONG_WORK):
@@ -140,9 +149,9 @@ def quick(operation: Operation, x: NDArray[Any]) -> Callable[[NDArray[Any]], Any
     if together(operation, x.strides, out.strides, x.dtype, out.dtype) is not None:
         return None
     held = _prepared(operation, x.strides, out.strides, x.dtype, out.dtype)
-    laid, env, _, patient, run = held
-    tasks, needed, shared = laid.tasks, laid.scratch, address(env)
-    if patient or tasks * laid.task_work >= SERIAL_WORK:
+    laid, env, _, patient, driver = held
+    run, tasks, needed, shared = driver.run, laid.tasks, laid.scratch, address(env)
+    if patient or tasks * laid.task_work >= TEAM_WORK:
         return None
     shape, dtype, order, index = plan.out_shape, types.result, operation.order, operation.index
     plain = out.flags.c_contiguous and out.nbytes < LARGE
@@ -214,7 +223,7 @@ class _Prepared(NamedTuple):
     env: NDArray[np.int64]
     params: NDArray[np.float64]
     patient: bool
-    run: Callable[..., None]
+    driver: Driver
 
 
 @lru_cache(maxsize=4096)

@@ -20,6 +20,7 @@ from npool.cpu.binding import storage
 from npool.cpu.compiling import access, address_of, compiled, copies, instructions, lock
 from npool.cpu.drivers import assembled, element
 from npool.cpu.engine import launch
+from npool.cpu.team import Driver
 from npool.dtypes import accumulator_dtype
 from npool.layout import memory_order
 from npool.memory import address
@@ -122,12 +123,10 @@ def expand_bins(
             "params": bounds.extent(laid.keep[-1]),
         }
 
-    driver = _driver()
-
-    def run(shared: int, at: int, first: int, last: int) -> None:
-        driver(shared, *laid.tables, at, first, last)
-
-    launch(run, env, _CONSTANTS["STOP"], laid.tasks, laid.work, laid.scratch, memory)
+    launch(
+        _driver(), laid.tables, env, _CONSTANTS["STOP"], laid.tasks, laid.work, laid.scratch,
+        memory,
+    )  # fmt: skip
 
 
 def _dims(
@@ -303,7 +302,7 @@ def _form(row: _Dim, channels: int) -> tuple[str, NDArray[np.int64], int]:
 
 
 @memoised
-def _driver() -> Any:
+def _driver() -> Driver:
     widths = (
         ("dim", "", len(_COLUMNS)),
         ("entry", "", len(_ENTRIES)),

@@ -19,6 +19,7 @@ from npool.cpu.compiling import access, address_of, compiled, instructions, lock
 from npool.cpu.drivers import assembled, element
 from npool.cpu.engine import launch
 from npool.cpu.scatter_dims import FEW, Dim, Line, dims_of, flat_unit, joined, merged, row_last
+from npool.cpu.team import Driver
 from npool.dtypes import accumulator_dtype, is_half
 from npool.geometry import Window
 from npool.memory import address
@@ -127,12 +128,10 @@ def _run(
             "scratch": (at + laid.first, at + laid.scratch),
         }
 
-    driver = _driver(name)
-
-    def run(shared: int, at: int, first: int, last: int) -> None:
-        driver(shared, *laid.tables, at, first, last)
-
-    launch(run, env, _CONSTANTS["STOP"], laid.tasks, laid.work, laid.scratch, memory)
+    launch(
+        _driver(name), laid.tables, env, _CONSTANTS["STOP"], laid.tasks, laid.work, laid.scratch,
+        memory,
+    )  # fmt: skip
     return bool(env[-1])
 
 
@@ -282,7 +281,7 @@ def _tables(
 
 
 @memoised
-def _driver(name: str) -> Any:
+def _driver(name: str) -> Driver:
     widths = (
         ("dim", "", len(_COLUMNS)),
         ("line", "", len(_LINES)),

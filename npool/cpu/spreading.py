@@ -28,6 +28,7 @@ from npool.cpu.spread_axes import (
     joined,
     tiled,
 )
+from npool.cpu.team import Driver
 from npool.layout import memory_order
 from npool.memory import address
 from npool.reducers import REDUCERS, Reducer
@@ -119,12 +120,10 @@ def spread_sums(
             "params": bounds.extent(laid.params),
         }
 
-    driver = _driver()
-
-    def run(shared: int, at: int, first: int, last: int) -> None:
-        driver(shared, *laid.tables, at, first, last)
-
-    launch(run, env, _CONSTANTS["STOP"], laid.tasks, laid.work, laid.scratch, memory)
+    launch(
+        _driver(), laid.tables, env, _CONSTANTS["STOP"], laid.tasks, laid.work, laid.scratch,
+        memory,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=1024)
@@ -224,7 +223,7 @@ def _laid(
 
 
 @memoised
-def _driver() -> Any:
+def _driver() -> Driver:
     widths = (
         ("dim", "", len(_COLUMNS)),
         ("phase", "", len(_PHASES)),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from npool.cpu import bounds, emit, lanes, taps, tiling
 from npool.cpu.compiling import access, address_of, compiled, lock
 from npool.cpu.drivers import assembled
+from npool.cpu.team import Driver
 from npool.geometry import Plan, Window
 from npool.memory import address
 
@@ -175,12 +176,9 @@ def run_taps(
         found = {name: bounds.extent(array) for name, array in arrays.items()}
         return found | {"scratch": (at, at + laid.scratch)}
 
-    driver = _driver()
-
-    def run(shared: int, at: int, first: int, last: int) -> None:
-        driver(shared, 0, 0, 0, at, first, last)
-
-    launch(run, env, _CONSTANTS["STOP"], laid.tasks, laid.work, laid.scratch, memory)
+    launch(
+        _driver(), (0, 0, 0), env, _CONSTANTS["STOP"], laid.tasks, laid.work, laid.scratch, memory
+    )
 
 
 def first_taps(window: Window) -> tuple[int, NDArray[np.int64]]:
@@ -326,7 +324,7 @@ def _handed(form: Form, dtype: np.dtype[Any]) -> Laid:
 
 
 @memoised
-def _driver() -> Any:
+def _driver() -> Driver:
     calls = {"call_units": taps.fold_units}
     return assembled((taps.stopped, taps.taps), _CONSTANTS, (), calls)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from npool.cpu import bounds, cache, lanes, unpool
 from npool.cpu.compiling import WORD, access, instructions, keep, lock
 from npool.cpu.engine import launch
+from npool.cpu.team import Driver
 from npool.layout import memory_order
 from npool.memory import address
 from npool.threads import get_num_threads
@@ -70,7 +71,7 @@ def scatter(
         arrays = {"input": x, "indices": indices, "results": out}
         return {name: bounds.extent(array) for name, array in arrays.items()}
 
-    launch(run, shared, 0, laid.tasks, laid.work, 0, memory)
+    launch(Driver(run), (), shared, 0, laid.tasks, laid.work, 0, memory)
     return not wrong[0]
 
 

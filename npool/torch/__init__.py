@@ -14,5 +14,8 @@ from npool.torch import (
     nn,
 )
 from npool.torch.acceleration import Acceleration, Call, accelerate
+from npool.torch.threads import lend_threads
 
 __all__ = ["Acceleration", "Call", "accelerate", "functional", "nn"]
+
+lend_threads()

@@ -9,6 +9,7 @@ import torch
 import npool
 from npool.torch.arguments import adaptive
 from npool.torch.functional.forms import as_torch_lays, as_torch_reads, by_arrays, cast, on_arrays
+from npool.torch.functional.small import own_bins, remember
 from npool.torch.library import CALLS
 from npool.torch.tensors import is_eager
 
@@ -19,6 +20,7 @@ ops = CALLS
 #: faster: of contiguous ones whose bins differ, and of channels-last ones (docs/torch.md).
 MIDDLING, MIDDLING_LAST = (13, 100), (0, 60)
 _SAME_TYPES = (torch.float32, torch.float64)
+_OWN = torch._C._nn.adaptive_avg_pool2d
 
 
 def adaptive_avg_pool1d(input: torch.Tensor, output_size: Any) -> torch.Tensor:
@@ -134,6 +136,8 @@ def adaptive_avg_pool3d(input: torch.Tensor, output_size: Any) -> torch.Tensor:
 
 def _avg(n: int, input: torch.Tensor, output_size: Any) -> torch.Tensor:
     name = f"adaptive_avg_pool{n}d"
+    if n == 2 and (known := own_bins(_OWN, input, output_size)) is not None:
+        return known
     if n == 3:
         input = cast(input)
     if by_arrays(input):
@@ -142,7 +146,8 @@ def _avg(n: int, input: torch.Tensor, output_size: Any) -> torch.Tensor:
     input = as_torch_reads(input)
     bins = adaptive(name, n, input, output_size, n if n < 3 else n + 1)
     if n == 2 and input.device.type == "cpu" and is_eager(input) and _is_torchs(input, *bins[0]):
-        own: torch.Tensor = torch._C._nn.adaptive_avg_pool2d(input, bins[0])
+        remember(_OWN, input, output_size, bins[0])
+        own: torch.Tensor = _OWN(input, bins[0])
         return own
     dtype = input.dtype
     whole = not (dtype.is_floating_point or dtype.is_complex or dtype is torch.bool)

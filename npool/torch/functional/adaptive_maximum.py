@@ -12,6 +12,7 @@ from npool.bins import make_bins_plan
 from npool.gradients.taps import has_taps
 from npool.torch.arguments import adaptive
 from npool.torch.functional.forms import as_torch_lays, as_torch_reads, by_arrays, cast, on_arrays
+from npool.torch.functional.small import own_bins, remember
 from npool.torch.library import CALLS
 from npool.torch.tensors import array_dtype, is_eager
 
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 ops = CALLS
+_OWN = torch._C._nn.adaptive_max_pool3d
 #: Elements of a volume from which on it matters.
 LARGE = 1 << 14
 
@@ -268,6 +270,10 @@ def adaptive_max_pool3d_with_indices(
 
 def _max(n: int, input: torch.Tensor, output_size: Any, return_indices: bool) -> Any:
     name = f"adaptive_max_pool{n}d"
+    if n == 3 and not return_indices:
+        known = own_bins(_OWN, input, output_size)
+        if known is not None:
+            return known[0]
     if n == 3:
         input = cast(input)
     if by_arrays(input):
@@ -275,7 +281,8 @@ def _max(n: int, input: torch.Tensor, output_size: Any, return_indices: bool) ->
     input = as_torch_reads(input)
     bins = adaptive(name, n, input, output_size, n + 1)
     if n == 3 and not return_indices and _is_torchs(input, *bins):
-        return torch._C._nn.adaptive_max_pool3d(input, bins[0])[0]
+        remember(_OWN, input, output_size, bins[0])
+        return _OWN(input, bins[0])[0]
     if not return_indices:
         return as_torch_lays(ops.adaptive_max_pool(input, *bins), input)
     values, indices = ops.adaptive_max_pool_with_indices(input, *bins, torch.int64)

@@ -38,6 +38,7 @@ def served_always(monkeypatch):
     """Serve calls however small they are: what is tested is the answer, not the choice."""
     monkeypatch.setattr(serving, "TINY", 0)
     monkeypatch.setattr(acceleration, "TINY", 0)
+    monkeypatch.setattr(serving, "BIN", serving.NEVER)
     for kind in serving.WORTH:
         monkeypatch.setitem(serving.WORTH, kind, serving.Worth(0, 0, 0))
 
@@ -232,6 +233,40 @@ def test_what_is_left_to_torch_and_why():
         (lambda: TF.adaptive_avg_pool2d(large, 7), "_adaptive_avg_pool2d", ""),
     ):  # fmt: skip
         assert reasons(call)[operator] == reason, operator
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_worth_it(threads):
+    def last(*shape):
+        return torch.rand(shape).contiguous(memory_format=torch.channels_last)
+
+    torch.set_num_threads(threads)  # undone by a fixture of this module
+    image, short, bins = last(8, 3, 224, 224), torch.rand(16, 64, 10, 10), torch.rand(8, 64, 28, 28)
+    as_fast, two = "channels_last, where torch is as fast", threads == 2
+    for call, reason in (
+        # Few channels last, and as many elements of more.
+        (lambda: TF.max_pool2d(image, 2), ""),
+        (lambda: TF.avg_pool2d(image, 2), ""),
+        (lambda: aten.max_pool2d_with_indices(image, [2, 2]), ""),
+        (lambda: TF.max_pool2d(last(8, 24, 80, 80), 2), as_fast),
+        (lambda: TF.max_pool2d(last(2, 3, 128, 128), 2), as_fast),
+        # Channels last where windows overlap: several threads of torch are up to more.
+        (lambda: TF.max_pool2d(last(1, 32, 32, 64), 3, 1, 1), as_fast if two else ""),
+        (lambda: TF.max_pool2d(last(1, 64, 64, 64), 3, 1, 1), ""),
+        (
+            lambda: aten.max_pool2d_with_indices(last(8, 64, 32, 32), [5, 5], [1, 1], [2, 2]),
+            as_fast,
+        ),
+        # Short rows, by how much windows overlap.
+        (lambda: TF.avg_pool2d(short, 2), "short rows"),
+        (lambda: TF.avg_pool2d(short, 3, 1, 1), ""),
+        # Bins, by their elements.
+        (lambda: TF.adaptive_max_pool2d(bins, 7), ""),
+        (lambda: TF.adaptive_max_pool2d(bins, 4), "torch is as fast"),
+        (lambda: TF.adaptive_avg_pool2d(bins, 4), "small" if two else ""),
+        (lambda: TF.adaptive_avg_pool2d(torch.rand(8, 64, 56, 56), 4), ""),
+    ):  # fmt: skip
+        assert set(reasons(call).values()) == {reason}, call.__code__.co_firstlineno
 
 
 def test_the_report_is_a_table():

@@ -34,6 +34,7 @@ RUN = """
     spec.loader.exec_module(module)
     if accelerated:
         serving.TINY = acceleration.TINY = 0
+        serving.BIN = serving.NEVER
         for kind in serving.WORTH:
             serving.WORTH[kind] = serving.Worth(0, 0, 0)
         report = npool.torch.accelerate(report=True)

@@ -39,15 +39,16 @@ class Worth(NamedTuple):
     taps : int
         Of a contiguous input, for each of torch's threads.
     last_taps : int
-        Of a channels-last input, for each of torch's threads.
+        Of a channels-last input, for each of torch's threads; four times as many where those are
+        several.
     last_overlap : int
-        How many windows see each of its elements, at least; twice as many for several threads.
+        How many windows see each of its elements, at least.
     large : int
         Bytes of an input from which on npool is faster whatever its windows: what is written
         past the caches, and to memory that has been used before.
     row : int
-        Elements in a row of a contiguous input, at least, where fewer than `last_overlap`
-        windows see each; twice as many, whatever the windows, for several threads.
+        Elements in a row of a contiguous input, at least, where fewer than `OVERLAP` windows see
+        each; twice as many for several threads.
     several : int
         How many times `taps` it must have for several threads.
     """
@@ -62,14 +63,22 @@ class Worth(NamedTuple):
 
 WORTH = {
     "max": Worth(30_000, 250_000, 6, row=4),
-    "max with positions": Worth(40_000, 10_000_000, 16, row=4),
+    "max with positions": Worth(40_000, 10_000_000, 100, row=4),
     "avg": Worth(40_000, 700_000, 13, row=14),
-    "adaptive max": Worth(300_000, NEVER, 16, several=NEVER),
-    "adaptive avg": Worth(40_000, NEVER, 6, several=NEVER),
+    "adaptive max": Worth(100_000, NEVER, 16),
+    "adaptive avg": Worth(40_000, NEVER, 6, several=15),
     "adaptive avg backward": Worth(NEVER, NEVER, 6, large=1 << 25),
     "max backward": Worth(NEVER, NEVER, 6, large=1 << 25),
     "avg backward": Worth(80_000, 6_000_000, 6, large=1 << 25, row=28),
 }
+
+#: Windows that see an element, from which on rows may be short; elements of a bin, up to which
+#: npool finds adaptive maxima sooner.
+OVERLAP, BIN = 6, 20
+#: Channels of channels-last inputs, up to which torch's kernels have few vectors to fill (of three
+#: it took 10 to 180 times as long), and the taps for each thread that make up for npool's start.
+CHANNELS, CHANNELS_TAPS = 16, 500_000
+_FORWARD = ("max", "max with positions", "avg")
 
 #: The types in which torch adds as npool does; of its averages in 3-D the only ones.
 _WIDE = (torch.float32, torch.float64)
@@ -134,7 +143,7 @@ def _fit(
     if x.ndim not in (n + 1, n + 2):
         raise Left("refused")
     if x.is_contiguous():
-        if x.shape[-1] < worth.row * several and (overlap < worth.last_overlap or threads > 1):
+        if x.shape[-1] < worth.row * several and overlap < OVERLAP:
             raise Left("short rows")
         return
     last = _LAST.get(x.ndim)
@@ -142,9 +151,11 @@ def _fit(
         raise Left("memory format")
     if n == 3 and kind not in ("max", "max with positions"):
         raise Left("memory format")  # torch's own result is contiguous
+    if x.shape[1] <= CHANNELS and taps >= CHANNELS_TAPS and kind in _FORWARD:
+        return
+    least = worth.last_taps * (4 if threads > 1 else 1)
     if kind == "max backward" or (
-        x.nbytes < worth.large
-        and (overlap < worth.last_overlap * several or taps < worth.last_taps)
+        x.nbytes < worth.large and (overlap < worth.last_overlap or taps < least)
     ):
         raise Left("channels_last, where torch is as fast")
 
@@ -287,6 +298,8 @@ def _bins(n: int, kind: str, x: torch.Tensor, output_size: Any) -> dict[str, Any
 def _adaptive_max(n: int) -> Answer:
     def answer(x: torch.Tensor, output_size: Any) -> Any:
         cut = _bins(n, "adaptive max", x, output_size)
+        if math.prod(x.shape[-n:]) > BIN * math.prod(cut["output_size"]):
+            raise Left("torch is as fast")
         return _answered(npool.adaptive_max_pool, x, return_indices=True, **cut)
 
     return answer

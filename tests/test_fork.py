@@ -131,6 +131,37 @@ def test_fork_while_another_thread_compiles(times):
     assert check_runs(code, times, NPOOL_CACHE_DIR="", timeout=1800) == f"{[0] * times}\n"
 
 
+def test_a_fork_takes_locks_in_the_order_in_which_compiling_does():
+    # The other way round each waits for the lock that the other has.
+    code = """
+        import os, threading, time, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import numpy as np, npool
+        from numba.core.compiler_lock import global_compiler_lock
+        npool.max_pool(np.arange(9.0), (3,))
+        from npool.cpu import compiling
+        begun = threading.Event()
+
+        def compiles():
+            with compiling.lock:
+                begun.set()
+                time.sleep(0.5)
+                with global_compiler_lock:
+                    pass
+
+        thread = threading.Thread(target=compiles)
+        thread.start()
+        begun.wait()
+        pid = os.fork()
+        if pid == 0:
+            with compiling.lock, global_compiler_lock:
+                os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        thread.join()
+    """
+    assert check_runs(code, timeout=60) == "0\n"
+
+
 def test_fork_before_the_first_call():
     code = """
         import os, sys

@@ -10,6 +10,7 @@ from typing import Any
 
 from numba import types as nb
 from numba.core import config
+from numba.core.compiler_lock import global_compiler_lock
 
 from npool.cpu import cache, interpreted, interpreted_rows
 
@@ -45,11 +46,23 @@ __all__ = [
 
 #: One thread compiles at a time.
 lock = threading.RLock()
+
+
+def _hold() -> None:
+    # In the order in which a thread that compiles takes them: the other way round, that thread and
+    # the one that forks would wait for each other.
+    lock.acquire()
+    global_compiler_lock.acquire()
+
+
+def _release() -> None:
+    global_compiler_lock.release()
+    lock.release()
+
+
 if hasattr(os, "register_at_fork"):
-    # As for Numba's own lock (npool.cpu.workers): a child must not inherit this one taken.
-    os.register_at_fork(
-        before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
-    )
+    # A fork while another thread compiles would leave the child locks that nobody releases.
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)
 #: The type of every argument of a loop or driver, but for a few booleans.
 WORD = nb.int64
 

@@ -26,10 +26,11 @@ from npool.threads import get_num_threads, lent
 
 __all__ = ["fold", "launch", "quick"]
 
-#: Work (about a nanosecond each) of a first chunk; and below which waking a thread does not pay,
-#: which costs 20 to 50 us, and threads of another library, which are awake, 5 to 10.
+#: Work (about a nanosecond each, and twice that where memory is cold) of a first chunk; and below
+#: which waking a thread does not pay, which costs 20 to 50 us, and threads of another library,
+#: which are awake, 5 to 10 (docs/performance.md, Two threads).
 CHUNK_WORK = 100_000
-SERIAL_WORK = 300_000
+SERIAL_WORK = 150_000
 TEAM_WORK = 100_000
 #: Work past which the caller leaves it to workers, so as to hear Ctrl-C: of npool's reducers,
 #: and of a user's.

@@ -14,8 +14,6 @@ import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from numba.core.compiler_lock import global_compiler_lock
-
 __all__ = ["run"]
 
 Work = Callable[[int, int], None]
@@ -125,12 +123,6 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
-    # A fork while another thread compiles would leave the child a lock that nobody releases.
-    os.register_at_fork(
-        before=global_compiler_lock.acquire,
-        after_in_parent=global_compiler_lock.release,
-        after_in_child=global_compiler_lock.release,
-    )
 
 
 def run(

@@ -119,7 +119,7 @@ def both_ways(name, x, arguments):
 
 
 def test_bits_do_not_depend_on_whose_threads_they_are(runs, always):
-    for seed in range(60):
+    for seed in range(30):
         name, values, arguments, dtype = problem(seed)
         x = as_tensor(values, dtype)
         x = x.repeat(3, *(1,) * (x.ndim - 1)) if 0 not in arguments["axes"] else x
@@ -129,7 +129,7 @@ def test_bits_do_not_depend_on_whose_threads_they_are(runs, always):
             assert both_ways(name, x, arguments) == on_torchs, (seed, name, arguments, dtype)
         finally:
             threads.lend(lent)
-    assert len(runs) > 60
+    assert len(runs) > 30
     assert len(set(runs)) >= 5  # drivers
 
 

@@ -115,7 +115,7 @@ def launch(
     others = lent(threads) if threads > 1 and driver.at and not patient else None
     if others is not None and tasks * work < LONG_WORK:
         each = -(-scratch // LINE) * LINE
-        _held, at = _scratch(each * threads)
+        _held, at = _scratch(each * threads, KEPT * threads)
         team.run(others, driver, (shared, *given), tasks, threads, at, each)
         return
     if tasks * work < (LONG_WORK if threads == 1 else SERIAL_WORK) and not patient:
@@ -179,13 +179,13 @@ def quick(operation: Operation, x: NDArray[Any]) -> Callable[[NDArray[Any]], Any
 _kept = threading.local()
 
 
-def _scratch(size: int) -> tuple[NDArray[np.uint8], int]:
-    """At least `size` bytes of this thread's own, and their address; some are kept."""
+def _scratch(size: int, most: int = KEPT) -> tuple[NDArray[np.uint8], int]:
+    """At least `size` bytes of this thread's own, and their address; up to `most` are kept."""
     found: tuple[NDArray[np.uint8], int] | None = getattr(_kept, "scratch", None)
     if found is None or found[0].size < size:
         memory = np.empty(size, np.uint8)
         found = (memory, address(memory))
-        if size <= KEPT:
+        if size <= most:
             _kept.scratch = found
     return found
 

@@ -248,6 +248,8 @@ def test_what_is_worth_it(threads):
         (lambda: TF.max_pool2d(image, 2), ""),
         (lambda: TF.avg_pool2d(image, 2), ""),
         (lambda: aten.max_pool2d_with_indices(image, [2, 2]), ""),
+        (lambda: TF.max_pool2d(last(8, 16, 128, 128), 2), ""),
+        (lambda: TF.max_pool2d(last(8, 16, 128, 128).double(), 2), as_fast),
         (lambda: TF.max_pool2d(last(8, 24, 80, 80), 2), as_fast),
         (lambda: TF.max_pool2d(last(2, 3, 128, 128), 2), as_fast),
         # Channels last where windows overlap: several threads of torch are up to more.

@@ -75,9 +75,10 @@ WORTH = {
 #: Windows that see an element, from which on rows may be short; elements of a bin, up to which
 #: npool finds adaptive maxima sooner.
 OVERLAP, BIN = 6, 20
-#: Channels of channels-last inputs, up to which torch's kernels have few vectors to fill (of three
-#: it took 10 to 180 times as long), and the taps for each thread that make up for npool's start.
-CHANNELS, CHANNELS_TAPS = 16, 500_000
+#: Bytes of the channels of a channels-last element, up to which torch's kernels have few vectors
+#: to fill (of three floats it took 10 to 180 times as long; of narrower types 16 channels were
+#: looked at, no more), and the taps for each thread that make up for npool's start.
+CHANNELS, CHANNELS_TAPS = 64, 500_000
 _FORWARD = ("max", "max with positions", "avg")
 
 #: The types in which torch adds as npool does; of its averages in 3-D the only ones.
@@ -151,7 +152,8 @@ def _fit(
         raise Left("memory format")
     if n == 3 and kind not in ("max", "max with positions"):
         raise Left("memory format")  # torch's own result is contiguous
-    if x.shape[1] <= CHANNELS and taps >= CHANNELS_TAPS and kind in _FORWARD:
+    few = x.shape[1] * max(4, x.itemsize) <= CHANNELS
+    if few and taps >= CHANNELS_TAPS and kind in _FORWARD:
         return
     least = worth.last_taps * (4 if threads > 1 else 1)
     if kind == "max backward" or (

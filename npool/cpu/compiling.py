@@ -6,7 +6,7 @@ import os
 import threading
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from numba import types as nb
 from numba.core import config
@@ -40,8 +40,9 @@ else:
     )
 
 __all__ = [
-    "WORD", "access", "address_of", "arguments", "compiled", "copies", "emit", "forms",
-    "instructions", "keep", "kernels", "lock", "long_rows", "picks", "slides", "vectors", "windows",
+    "WORD", "Driver", "access", "address_of", "arguments", "compiled", "copies", "emit", "entry",
+    "forms", "instructions", "keep", "kernels", "lock", "long_rows", "picks", "slides", "vectors",
+    "windows",
 ]  # fmt: skip
 
 #: One thread compiles at a time.
@@ -79,6 +80,31 @@ def compiled(template: Callable[..., Any], space: dict[str, Any], name: str | No
     flags = [nb.boolean if a == "fresh" else WORD for a in arguments(template)]
     dispatcher.compile(nb.none(*flags))
     return dispatcher
+
+
+class Driver(NamedTuple):
+    """What Python calls to have tasks done, and the address of its machine code, 0 if none.
+
+    A driver takes seven words: the address of its tables, three of its own, that of scratch, and
+    the first and the last of its tasks.
+    """
+
+    run: Callable[..., None]
+    at: int = 0
+
+
+def entry(function: Callable[..., Any], words: int = 7) -> Driver:
+    """A template's function compiled for so many words, to be called from Python."""
+    dispatcher = instructions.jit(function, entry=True)
+    if config.DISABLE_JIT:
+        return Driver(dispatcher)
+    cache.attach(dispatcher)
+    dispatcher.compile(nb.none(*[WORD] * words))
+    keep(dispatcher)
+    # What the dispatcher would call, once it had looked at the types of the arguments.
+    (only,) = dispatcher.overloads.values()
+    at = only.library.get_pointer_to_function(only.fndesc.llvm_func_name)
+    return Driver(only.entry_point, int(at))
 
 
 def arguments(template: Callable[..., Any]) -> tuple[str, ...]:

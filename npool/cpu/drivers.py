@@ -7,13 +7,10 @@ from functools import cache as memoised
 from typing import Any
 
 import numpy as np
-from numba import types as nb
-from numba.core import config
 
 from npool.cpu import (
     bins,
     bounds,
-    cache,
     fetch,
     folds,
     lanes,
@@ -28,18 +25,17 @@ from npool.cpu import (
     wide,
 )
 from npool.cpu.compiling import (
-    WORD,
+    Driver,
     access,
     address_of,
     arguments,
     compiled,
     copies,
+    entry,
     instructions,
-    keep,
     lock,
 )
 from npool.cpu.schedule import Schedule
-from npool.cpu.team import Driver
 
 if bounds.CHECKED:
     from npool.cpu import checked
@@ -182,18 +178,7 @@ def assembled(
             # The linker knows it by name: drivers have functions of one name that do other things.
             function.__qualname__ = f"{part.__name__}-{whole.__name__}"
             space[part.__name__] = instructions.jit(function)
-        dispatcher = instructions.jit(
-            types.FunctionType(whole.__code__, space, whole.__name__), entry=True
-        )
-        if config.DISABLE_JIT:
-            return Driver(dispatcher)
-        cache.attach(dispatcher)
-        dispatcher.compile(nb.none(*[WORD] * 7))
-        keep(dispatcher)
-        # What the dispatcher would call, once it had looked at the types of the arguments.
-        (only,) = dispatcher.overloads.values()
-        at = only.library.get_pointer_to_function(only.fndesc.llvm_func_name)
-        return Driver(only.entry_point, int(at))
+        return entry(types.FunctionType(whole.__code__, space, whole.__name__))
 
 
 def element(dtype: np.dtype[Any], name: str) -> Any:

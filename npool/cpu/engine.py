@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from npool.cpu import bounds, team, workers
 from npool.cpu.binding import loops
 from npool.cpu.binning import bin_schedule, drawn_table, has_bins, is_large
+from npool.cpu.compiling import Driver
 from npool.cpu.drivers import driver, gatherer, loops_of
 from npool.cpu.schedule import CONSTANTS, Schedule, schedule
 from npool.cpu.tables import ENV
-from npool.cpu.team import Driver
 from npool.cpu.together import fold_together, together
 from npool.layout import empty_like_order, in_place, memory_order
 from npool.memory import LARGE, LINE, address

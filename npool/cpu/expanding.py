@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from npool.cpu import bounds, expand, lanes, parts
 from npool.cpu.binding import storage
-from npool.cpu.compiling import access, address_of, compiled, copies, instructions, lock
+from npool.cpu.compiling import Driver, access, address_of, compiled, copies, instructions, lock
 from npool.cpu.drivers import assembled, element
 from npool.cpu.engine import launch
-from npool.cpu.team import Driver
 from npool.dtypes import accumulator_dtype
 from npool.layout import memory_order
 from npool.memory import address

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from npool.cpu import bounds, lanes, parts, scatter
 from npool.cpu.binding import loops, storage
-from npool.cpu.compiling import access, address_of, compiled, instructions, lock
+from npool.cpu.compiling import Driver, access, address_of, compiled, instructions, lock
 from npool.cpu.drivers import assembled, element
 from npool.cpu.engine import launch
 from npool.cpu.scatter_dims import FEW, Dim, Line, dims_of, flat_unit, joined, merged, row_last
-from npool.cpu.team import Driver
 from npool.dtypes import accumulator_dtype, is_half
 from npool.geometry import Window
 from npool.memory import address

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from npool.cpu import bounds, lanes, spread, tiling
 from npool.cpu.binding import loops
-from npool.cpu.compiling import address_of, compiled, copies, lock
+from npool.cpu.compiling import Driver, address_of, compiled, copies, lock
 from npool.cpu.drivers import assembled, gatherer
 from npool.cpu.engine import launch
 from npool.cpu.spread_axes import (
@@ -28,7 +28,6 @@ from npool.cpu.spread_axes import (
     joined,
     tiled,
 )
-from npool.cpu.team import Driver
 from npool.layout import memory_order
 from npool.memory import address
 from npool.reducers import REDUCERS, Reducer

@@ -14,9 +14,8 @@ from numba.core import config
 from numpy.typing import NDArray
 
 from npool.cpu import bounds, emit, lanes, taps, tiling
-from npool.cpu.compiling import access, address_of, compiled, lock
+from npool.cpu.compiling import Driver, access, address_of, compiled, lock
 from npool.cpu.drivers import assembled
-from npool.cpu.team import Driver
 from npool.geometry import Plan, Window
 from npool.memory import address
 

@@ -8,32 +8,19 @@ also need no waking (docs/performance.md). `npool.torch` lends them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache as memoised
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types as nb
 from numba.extending import intrinsic
 
-from npool.cpu import cache
-from npool.cpu.compiling import WORD, instructions, keep, lock
+from npool.cpu.compiling import WORD, Driver, entry, lock
 from npool.memory import address
 from npool.threads import Team
 
-__all__ = ["Driver", "run"]
-
-
-class Driver(NamedTuple):
-    """A compiled driver: what Python calls, and the address of its machine code, 0 if none.
-
-    It takes seven words: the address of its tables, three of its own, that of scratch, and the
-    first and the last of its tasks.
-    """
-
-    run: Callable[..., None]
-    at: int = 0
+__all__ = ["run"]
 
 
 #: What all threads of a team read, and the last two of which each adds to.
@@ -116,9 +103,4 @@ def _started(start, words, threads):  # type: ignore[no-untyped-def]
 @memoised
 def _starter() -> Any:
     with lock:
-        dispatcher = instructions.jit(_started, entry=True)
-        cache.attach(dispatcher)
-        dispatcher.compile(nb.none(WORD, WORD, WORD))
-        keep(dispatcher)
-        (only,) = dispatcher.overloads.values()
-        return only.entry_point
+        return entry(_started, 3).run

@@ -9,14 +9,11 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types as nb
-from numba.core import config
 from numpy.typing import NDArray
 
-from npool.cpu import bounds, cache, lanes, unpool
-from npool.cpu.compiling import WORD, access, instructions, keep, lock
+from npool.cpu import bounds, lanes, unpool
+from npool.cpu.compiling import Driver, access, entry, instructions, lock
 from npool.cpu.engine import launch
-from npool.cpu.team import Driver
 from npool.layout import memory_order
 from npool.memory import address
 from npool.threads import get_num_threads
@@ -174,10 +171,4 @@ def _driver(source: np.dtype[Any], index: np.dtype[Any]) -> Any:
             space[template.__name__] = instructions.jit(function)
         whole = types.FunctionType(unpool.unpool.__code__, space, "unpool")
         whole.__qualname__ = f"unpool-{name}"
-        dispatcher = instructions.jit(whole, entry=True)
-        if config.DISABLE_JIT:
-            return dispatcher
-        cache.attach(dispatcher)
-        dispatcher.compile(nb.none(*[WORD] * 7))
-        keep(dispatcher)
-        return dispatcher
+        return entry(whole).run

@@ -153,7 +153,7 @@ def _trials(reducer: Any, dtype: np.dtype[Any], rank: int, placed: bool) -> list
     long = np.zeros((2,) * rank + (512,), dtype)
     #: So far apart that they do not slide in registers (`npool.cpu.slides`).
     far = (1,) * (rank - 1) + (100,)
-    pairs, fives, nines, lines = ((1,) * (rank - 1) + (n,) for n in (2, 5, 9, 16))
+    pairs, fives, elevens, lines = ((1,) * (rank - 1) + (n,) for n in (2, 5, 11, 16))
     padded = (0,) * (rank - 1) + (1,)
     trials: list[Any] = [
         # Planes whose result has their shape: the driver "planes" and its masked loop, for what
@@ -165,8 +165,9 @@ def _trials(reducer: Any, dtype: np.dtype[Any], rank: int, placed: bool) -> list
         ("rows in place", long, pairs, 1, 0, far),
         ("rows of five", long, fives, 1, padded, far),
         ("rows of five in place", long, fives, 1, 0, far),
-        # More taps: "strips".
-        ("rows of nine", long, nines, 1, padded, 1),
+        # More taps: "strips", by passes over scratch and in registers.
+        ("rows of eleven apart", long, elevens, 1, padded, 2),
+        ("rows of eleven", long, elevens, 1, padded, 1),
         # Tall ones, of rows: "van_herk".
         ("tall windows", np.zeros((16, 1024), dtype), (11,), 1, 0, 1, (0,)),
         # Windows that are stretches of memory: "wholes", where vectors can be combined.

@@ -204,7 +204,8 @@ def _bind(
 
     sliding: Any = None
     if forms is not None:
-        sliding = forms.form_of(words, reducer, dtype, accumulator, result, form)
+        bytewise = forms.as_bytes(words)
+        sliding = forms.form_of(bytewise, reducer, dtype, accumulator, result, form)
 
     @memoised
     def loop(which: str) -> int:
@@ -233,15 +234,15 @@ def _bind(
                 rows, taps, stride, dilation, fresh, paired, backwards, group = numbers
                 how = sliding if "ordered" in which else sliding.in_any_order()
                 slide = slides.slide_rows(
-                    words, how, rows, taps, stride, dilation, fresh, bool(paired), bool(backwards),
-                    group,
+                    bytewise, how, rows, taps, stride, dilation, fresh, bool(paired),
+                    bool(backwards), group,
                 )  # fmt: skip
                 more = {**space, "CHUNK": tables.CHUNK, "LONG": LONG, "slide_rows": slide}
-                unit = slides.unit_of(words, stride, group)
+                unit = slides.unit_of(bytewise, stride, group)
                 more |= {"GROUP": group, "UNIT": unit, "WHOLE": how.lanes % unit == 0}
             elif which.endswith("long"):
                 taps, bare = int(which.split("_")[0]), "bare" in which
-                long = long_rows.long_row(words, sliding, taps, reducer.idempotent, bare)
+                long = long_rows.long_row(bytewise, sliding, taps, reducer.idempotent, bare)
                 more = {**space, "long_row": long}
             elif which == "scratch_rows":
                 more = {**space, "PIECE": 1 << 62, "fold_row": emit.fold_row(words, False)}

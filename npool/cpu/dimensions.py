@@ -287,7 +287,8 @@ def choose_modes(dims: list[Dim], inner: int, lanes: int) -> int:
             length = 128 if row.kernel < 1024 else 256
             segment = max(1, min(row.kernel, length // inner))
     short = row.length * inner < 48 and (inner > 1 or not lanes)
-    overlap, few = 1.0, FEW_SLID if lanes and inner == 1 else FEW
+    slide = lanes and inner == 1 and row.kernel <= 8
+    overlap, few = 1.0, FEW_SLID if slide else FEW
     for dim in dims[:-1]:
         if not dim.pooled:
             continue

@@ -55,9 +55,8 @@ _STRIPS = (
 _VAN_HERK = (
     folds.begin, folds.stopped, folds.swap, folds.shifted, folds.flat_fold, strips.span_of,
     strips.fill_ends, strips.strip_stream, strips.long_store, strips.strip_store,
-    strips.strip_place, van_herk.fetch_ring, van_herk.fold_block, van_herk.begin_blocks,
-    van_herk.van_herk_task,
-    van_herk.van_herk,
+    strips.strip_place, van_herk.asks_along, van_herk.fetch_ring, van_herk.fold_block,
+    van_herk.begin_blocks, van_herk.van_herk_task, van_herk.van_herk,
 )  # fmt: skip
 _POOLED = (
     folds.begin, folds.stopped, strips.span_of, strips.fill_ends, strips.strip_place,

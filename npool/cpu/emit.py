@@ -36,6 +36,10 @@ _features = {} if config.CPU_NAME or config.CPU_FEATURES else llvm.get_host_cpu_
 HAS_MASKS = bool(_features.get("avx512bw") and _features.get("avx512vl"))
 #: Whether vectors have 32 bytes at least, and masks of elements of 4 bytes.
 HAS_WIDE = bool(_features.get("avx2"))
+#: Whether a product is added to with one rounding, as one instruction.
+HAS_FMA = bool(_features.get("fma"))
+#: Whether one instruction says which of 16 floats are subnormal, infinite or NaN.
+HAS_CLASSES = HAS_MASKS and bool(_features.get("avx512dq"))
 
 
 def kind_of(dtype: np.dtype[Any]) -> Any:

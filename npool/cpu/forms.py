@@ -15,9 +15,9 @@ from npool.cpu.instructions import HAS_HALF
 from npool.cpu.parts import Words
 from npool.cpu.traced import Lanes, Untraceable, constant, element, traced
 from npool.dtypes import is_half
-from npool.reducers import Reducer
+from npool.reducers import REDUCERS, Reducer
 
-__all__ = ["Form", "Parts", "form_of"]
+__all__ = ["Form", "Parts", "as_bytes", "form_of"]
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 #: Bytes of the CPU's vectors.
@@ -48,13 +48,13 @@ def form_of(
 ) -> Form | None:  # fmt: skip
     """How vectors are reduced, or None where they cannot be.
 
-    `form` is that of half types in an accumulator (`npool.cpu.instructions.DECODERS`).
+    In `words` truth values are bytes. `form` is that of half types in an accumulator
+    (`npool.cpu.instructions.DECODERS`).
     """
     half = is_half(dtype) or is_half(result)
     sizes = [part.itemsize for part in words.held] + [words.source.itemsize]
     if (
-        "b" in (dtype.kind, accumulator.kind, result.kind)
-        or words.params
+        words.params
         or (half and "float16" in (dtype.name, result.name) and not HAS_HALF)
         or (min(sizes) < 4 and not HAS_MASKS)
     ):
@@ -62,14 +62,22 @@ def form_of(
     lanes = VECTOR // max(sizes)
     form_is_key = form != "value"
 
+    def held(made: Any, closed: bool = False) -> Parts:
+        # What accumulators of truth values are made of is one itself, if only chosen or masked.
+        if accumulator.kind == "b" and not closed:
+            values = made if isinstance(made, tuple) else (made,)
+            values = tuple(_truth(value) if isinstance(value, Lanes) else value for value in values)
+            made = values if isinstance(made, tuple) else values[0]
+        return _held(made, words.held)
+
     def lift(x: Lanes) -> Parts:
-        value = _decoded(x, dtype, form)
+        value = _truth(x) if dtype.kind == "b" else _decoded(x, dtype, form)
         if words.placed:
             return (value.astype(words.held[0]),)
         if accumulator.kind == "f":
             value = value.astype(accumulator)
         lifted = traced(reducer.lift)(value) if reducer.lift else value
-        return _held(lifted, words.held)
+        return held(lifted, dtype.kind == "b" and not reducer.lift)
 
     def combine(a: Parts, b: Parts) -> Parts:
         if words.placed or reducer.parts > 1:
@@ -77,12 +85,17 @@ def form_of(
             made = traced(function)(a, b)
         else:
             made = traced(reducer.combine)(a[0], b[0])
-        return _held(made, words.held)
+        return held(made, words.placed or reducer.combine in _CLOSED)
 
     def later(a: Parts, b: Parts) -> Parts:
         if reducer.in_order is None or not words.placed:
             return combine(a, b)
         return _held(traced(reducer.in_order)(a, b), words.held)
+
+    def encoded(x: Lanes) -> Lanes:
+        if result.kind != "b":
+            return _encoded(x, result, form)
+        return x if accumulator.kind == "b" and not reducer.finish else _truth(x)
 
     def finish(a: Parts, count: Lanes) -> Parts:
         if words.placed:
@@ -91,14 +104,14 @@ def form_of(
             none = constant(value.b, place.dtype, -1)
             place = Lanes(place.b, place.dtype, place.b.select(
                 (place == nowhere).value, none.spread(place.n), place.value), place.n)  # fmt: skip
-            return (_encoded(value, result, form), place.astype(words.results[1]))
+            return (encoded(value), place.astype(words.results[1]))
         given = a[0] if reducer.parts == 1 else a
 
         def divided() -> Lanes:
             made = traced(reducer.finish)(given, count) if reducer.finish else given
             if not isinstance(made, Lanes) or made.n == 1:
                 raise Untraceable("not one vector")
-            return _encoded(made, result, form)
+            return encoded(made)
 
         if not (reducer.divides and accumulator.kind in "iu" and reducer.parts == 1):
             return (divided(),)
@@ -123,6 +136,29 @@ def form_of(
     return made if _works(made, words) and not (form_is_key and words.placed) else None
 
 
+def as_bytes(words: Words) -> Words:
+    """The same with truth values as the bytes that hold them."""
+
+    def byte(dtype: np.dtype[Any]) -> np.dtype[Any]:
+        return np.dtype(np.uint8) if dtype.kind == "b" else dtype
+
+    return words._replace(
+        held=tuple(map(byte, words.held)),
+        source=byte(words.source),
+        results=tuple(map(byte, words.results)),
+    )
+
+
+def _truth(x: Lanes) -> Lanes:
+    """Whether each lane is other than 0, as a byte: `npool.cpu.parts.nonzero`."""
+    test = x if x.dtype.kind == "b" else x != constant(x.b, x.dtype, 0)
+    return test.astype(np.uint8)
+
+
+#: What makes truth values of truth values.
+_CLOSED = (
+    scalars.maximum, scalars.minimum, REDUCERS["any"].combine, REDUCERS["all"].combine,
+)  # fmt: skip
 #: What two numbers are asked, of which the first is returned where it is so.
 _ORDERS: dict[Any, str] = {scalars.maximum: ">", scalars.minimum: "<"}
 
@@ -202,12 +238,18 @@ def _held(made: Any, held: tuple[np.dtype[Any], ...]) -> Parts:
     values = made if isinstance(made, tuple) else (made,)
     if isinstance(made, tuple) != (len(held) > 1) or len(values) != len(held):
         raise Untraceable(f"{len(values)} parts, not {len(held)}")  # Numba says so, in words
-    n = max((v.n for v in values if isinstance(v, Lanes)), default=1)
+    lanes = [value for value in values if isinstance(value, Lanes)]
+    if not lanes:
+        raise Untraceable("an accumulator of numbers alone")
+    n = max(value.n for value in lanes)
     found = []
     for value, dtype in zip(values, held, strict=True):
-        if not isinstance(value, Lanes):
+        if isinstance(value, Lanes):
+            kept = value.astype(dtype)
+        elif type(value) in (bool, int) and value in (0, 1):
+            kept = constant(lanes[0].b, dtype, value)
+        else:
             raise Untraceable(f"{value!r} in an accumulator")
-        kept = value.astype(dtype)
         found.append(Lanes(kept.b, dtype, kept.spread(n), n))
     return tuple(found)
 

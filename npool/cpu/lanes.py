@@ -301,10 +301,18 @@ def slid(
                 begin = stop
 
 
-def long(src, cap, at, pitch, m, out, to, lift, n, past, count):
-    """Fold `m` rows of scratch along themselves, finish and write them: `n` results each."""
+def long(src, cap, at, pitch, m, out, to, lift, n, past, count, soon, leap):
+    """Fold `m` rows of scratch along themselves, finish and write them: `n` results each.
+
+    What will be read next, from the address `soon` on, `leap` bytes further for each row, is
+    prefetched meanwhile; nothing is if `leap` is 0.
+    """
+    asked = 1
+    if leap == 0:
+        soon, asked = src, 0
     for r in range(m):
-        long_row(out, to + r * lift, src, cap, at + r * pitch, n, past, count)
+        row = at + r * pitch
+        long_row(out, to + r * lift, src, cap, row, n, past, count, soon + r * leap, asked)
 
 
 def write_past(out, lift, line, width, m):

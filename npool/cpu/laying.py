@@ -128,7 +128,7 @@ def lay_planes(dims: list[Dim], width: int, counted: bool, divisor: int, ahead: 
 
 def lay_wide(
     dims: list[Dim], width: int, idempotent: bool, part: int, counted: bool, divisor: int,
-    ahead: int, past: int,
+    ahead: int, past: int, itemsize: int,
 ) -> Schedule:  # fmt: skip
     """The schedule of `npool.cpu.wide`, of windows of `part` elements."""
     row, outer = dims[-1], dims[0] if len(dims) == 2 else Dim(1, 1)
@@ -146,6 +146,7 @@ def lay_wide(
         "INNER": 1, "CAP": cap, "ITEM_BYTES": width, "BUFFERS": buffers, "DEPTH": 2, "PITCH": part,
         "COUNTED": (2 if divisor else 1) if counted else 0, "DIVISOR": divisor,
         "IDEMPOTENT": int(idempotent), "AHEAD": ahead, "PAST": past,
+        "SOURCE_BYTES": itemsize,
     }.items():  # fmt: skip
         head[CONSTANTS[name]] = value
     table = np.zeros((2, DIMS_WIDTH), np.int64)

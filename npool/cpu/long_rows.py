@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 from numba import types
 
+from npool.cpu.access import ask_line
 from npool.cpu.emit import Emitter, kind_of, word
 from npool.cpu.forms import Form, Parts
 from npool.cpu.parts import Words
@@ -87,7 +88,8 @@ class _Plan:
         #: Each width but the first, in the order in which they are made.
         self.steps: dict[int, _Step] = {}
         for one, width in pairwise(widths):
-            left, right = sorted((one, width - one), key=lambda w: (w % n > 0, w))
+            # One tap is read where it is, whole vectors are where they are: neither is shifted.
+            left, right = sorted((one, width - one), key=lambda w: (w == 1, w % n > 0, w))
             self.steps[width] = _Step(left, right, left)
         if widths[-1] < taps:
             self.steps[taps] = _Step(widths[-1], widths[-1], taps - widths[-1])
@@ -96,10 +98,13 @@ class _Plan:
         for width, (left, right, shift) in self.steps.items():
             self.lags[width] = max(self.lags[left], self.lags[right] + -(-shift // n))
         self.lag = self.lags[taps]
-        #: How many vectors of each width must be kept.
-        self.kept = dict.fromkeys(self.lags, 0)
+        #: How many vectors of each width must be kept. Those of one tap are read again, wherever
+        #: they begin: a load that crosses two lines costs less than a shuffle.
+        self.kept = dict.fromkeys(self.steps, 0)
         for width, (left, right, shift) in self.steps.items():
             for part, at in ((left, 0), (right, shift)):
+                if part == 1:
+                    continue
                 wanted = self.lags[width] - self.lags[part] - at // n
                 self.kept[part] = max(self.kept[part], wanted)
 
@@ -108,14 +113,16 @@ def long_row(words: Words, form: Form, taps: int, idempotent: bool, bare: bool =
     """``out[to + i] = finish(fold(s[at + i], ..., s[at + i + taps - 1]))`` for 0 <= i < n.
 
     `s` is scratch, which is read up to a few vectors further than the row. With `past`, results go
-    past the caches where they lie on whole vectors. What is `bare` is not finished, but an
+    past the caches where they lie on whole vectors. If `asked` is 1, what lies from the address
+    `soon` on is prefetched, a line a vector: so memory is read while registers are folded, where
+    whole rows asked for at once would be waited for. What is `bare` is not finished, but an
     accumulator of one part.
     """
     plan, n = _Plan(taps, form.lanes, idempotent), form.lanes
 
     def emit(
         e: Emitter, out: Any, to: Any, src: Any, cap: Any, at: Any, length: Any, past: Any,
-        count: Any,
+        count: Any, soon: Any, asked: Any,
     ) -> None:  # fmt: skip
         b = e.b
         bases = e.parts(src, cap, at)
@@ -123,6 +130,7 @@ def long_row(words: Words, form: Form, taps: int, idempotent: bool, bare: bool =
         (dtype,) = words.held if bare else words.results
         size = min(64, n * dtype.itemsize)
         row = b.add(out, b.mul(to, _I64(dtype.itemsize)))
+        apart = b.mul(asked, _I64(n * words.source.itemsize))
         aligned = b.icmp_signed("==", b.and_(row, _I64(size - 1)), _I64(0))
         beyond = b.and_(aligned, b.icmp_signed(">", past, _I64(0)))
         blank = tuple(
@@ -164,14 +172,21 @@ def long_row(words: Words, form: Form, taps: int, idempotent: bool, bare: bool =
                     ]
                     for width, count in plan.kept.items()
                 }
-                made[1].append(read(b.mul(k, _I64(n))))
+                ask_line(b, b.add(soon, b.mul(k, apart)))
                 for width, (left, right, shift) in plan.steps.items():
                     lag = plan.lags[width]
+                    # Nothing lies before the row, and nothing that is written is made of it.
+                    begun = b.sub(k, _I64(lag))
+                    begun = b.select(b.icmp_signed("<", begun, _I64(0)), _I64(0), begun)
                     halves = (
-                        shifted(made[part], lag, plan.lags[part], at)
+                        read(b.add(b.mul(begun, _I64(n)), _I64(at)))
+                        if part == 1
+                        else shifted(made[part], lag, plan.lags[part], at)
                         for part, at in ((left, 0), (right, shift))
                     )
                     made[width].append(combine(*halves))
+                if taps == 1:
+                    made[1] = [read(b.mul(k, _I64(n)))]
                 write(made[taps][-1], b.mul(b.sub(k, _I64(plan.lag)), _I64(n)))
                 return [
                     value.value
@@ -180,8 +195,8 @@ def long_row(words: Words, form: Form, taps: int, idempotent: bool, bare: bool =
                     for value in vector
                 ]
 
-            begun = [value.value for value in blank] * sum(plan.kept.values())
-            while_(b, _I64(0), last, begun, step, 1)
+            empty = [value.value for value in blank] * sum(plan.kept.values())
+            while_(b, _I64(0), last, empty, step, 1)
 
         def write(folded: Parts, first: Any) -> None:
             """The results from `first` on, once there are any."""
@@ -215,4 +230,4 @@ def long_row(words: Words, form: Form, taps: int, idempotent: bool, bare: bool =
             with none:
                 fold(form.without_nan)
 
-    return word(words, "out to src cap at length past count", emit)
+    return word(words, "out to src cap at length past count soon asked", emit)

@@ -65,8 +65,8 @@ DIRECT_BYTES, PART = 1 << 17, 1 << 11
 #: Bytes of a row of results whose first few are written apart, so that the others begin on a line.
 LONG = 1 << 10
 #: Taps from which on rows are folded along themselves in registers, each number by a loop of its
-#: own: 63 took 1.5 (max) to 2 (sum) times as long by passes over scratch.
-LONG_TAPS = 17
+#: own: by passes over scratch 9 took 2 times as long, 16 and 63 1.2 to 2 times. Fewer slide.
+LONG_TAPS = 9
 #: Bytes of a row of which two are folded at once, where that saves but one fold in four.
 PAIR_BYTES = 1 << 12
 
@@ -162,7 +162,9 @@ def schedule(
         part = fit_wide(dims, lanes, width, idempotent)
         if part:
             ahead = AHEAD_BYTES // itemsize if itemsize * prod(plan.shape) >= PREFETCHED else 0
-            return lay_wide(dims, width, idempotent, part, counted, divisor, ahead, int(beyond))
+            return lay_wide(
+                dims, width, idempotent, part, counted, divisor, ahead, int(beyond), itemsize
+            )
     segment = choose_modes(dims, inner, lanes)
     block = 0
     if strips:
@@ -174,6 +176,8 @@ def schedule(
     fused = prod(dim.kernel for dim in dims if dim.mode == FUSED)
     driver = "strips" if block else "tiles"
     loop, paired, direct, sliding = "", False, False, False
+    # A loop of more than four taps of what vectors cannot reduce would take 10 s to compile.
+    is_wide = max(fused, row.kernel) > 4
     tall = bool(block and not strided) and fit_van_herk(dims, inner, width, idempotent)
     if tall:
         driver, block = "van_herk", tiling.TALL
@@ -185,7 +189,7 @@ def schedule(
     ):
         driver, sliding, block, strided = "pooled", True, 1, False
         loop, ways = slide_name(dims, inner, placed), 0
-    elif block and not strided and is_small(dims, inner):
+    elif block and not strided and is_small(dims, inner) and (lanes or not is_wide):
         driver, loop = "pooled", "pooled"
         direct = as_stored and inner == row.out_stride == 1 and is_direct(dims, ways)
         if direct:
@@ -199,7 +203,7 @@ def schedule(
             paired, block = True, min(column.tile, max(2, block))
         if placed and in_order(dims):
             loop = f"ordered_{loop}"
-        if max(fused, row.kernel) > 4:
+        if is_wide:
             loop = f"wide_{loop}"
     if (tall or (driver == "strips" and row.kernel >= LONG_TAPS)) and inner == 1 and not placed:
         loop = long_name(row, lanes)

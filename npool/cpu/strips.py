@@ -179,6 +179,10 @@ def strip_task(env, dims, head, spans, work, lists, task):
         far, lead = get(head, AHEAD) * step * along, CHUNK
         if far != 0:
             lead = max(0, inside - step) * count
+        # Folds of long rows prefetch as they go, where one row a row is new.
+        along_rows = far != 0 and get(env, LONG) != 0 and count == 1 and min(step, inside) == 1
+        if along_rows:
+            lead = CHUNK
         # A task of a slow reducer takes a second, a strip milliseconds.
         while r < stop and not stopped(env):
             m = min(get(head, BLOCK), stop - r)
@@ -196,6 +200,12 @@ def strip_task(env, dims, head, spans, work, lists, task):
                     env, get(env, SOURCE_ROWS), a, cap, before, pitch, src, lists,
                     stride, step * climb, taps, True, body, m, far, lead,
                 )  # fmt: skip
+            if along_rows:
+                # The rows that the next strip sees and this one does not.
+                next_row = at + (r + m - begun) * step + (inside - 1) * dim(dims, column, DILATION)
+                item = get(head, SOURCE_BYTES)
+                put(env, SOON, get(env, X) + (source + next_row * along) * item)
+                put(env, LEAP, step * along * item)
             strip_store(
                 env, dims, head, spans, work, lists, r, r + m, target, above, pitch, m * pitch
             )
@@ -253,8 +263,9 @@ def long_store(env, dims, head, spans, work, r, end, target, above, pitch):
         call_long(
             get(env, LONG), get(env, A), get(head, CAP), at, pitch, m, get(env, VALUES),
             target + work_of(work, row, START), lift, work_of(work, row, SIZE), get(head, PAST),
-            count,
+            count, get(env, SOON), get(env, LEAP),
         )  # fmt: skip
+        put(env, SOON, get(env, SOON) + m * get(env, LEAP))
         r += m
         target += m * lift
         at += m * pitch

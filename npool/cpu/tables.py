@@ -18,12 +18,13 @@ HEAD = (
     "SOURCE_BYTES", "ROW_BUFFERS", "PLACE_BYTES", "PAIRED", "PLANE", "MASKS", "MASKS_EACH", "DRAWN",
     "PAST", "RESULT_BYTES", "PITCH",
 )  # fmt: skip
-#: Addresses: of the arrays and compiled loops of a call, and of a thread's scratch.
+#: Addresses: of the arrays and compiled loops of a call, and of a thread's scratch; what it is to
+#: prefetch while it folds rows, and how many bytes those lie apart.
 ENV = (
     "X", "VALUES", "POSITIONS", "PARAMS", "SOURCE_ROWS", "SCRATCH_ROWS", "FILL", "STORE", "SPLIT",
     "GATHER", "STOP", "MASKED", "WHOLE", "POOLED", "PICKS", "DIVIDED", "TALL_FOLD", "WIDE_FOLD",
     "LONG", "DIMS_AT", "HEAD_AT", "SPANS_AT", "A", "B", "C", "LINE", "COLS", "ROW_A", "ROW_B",
-    "ROW_C",
+    "ROW_C", "SOON", "LEAP",
 )  # fmt: skip
 SPANS = ("STOPS", "DIVISORS", "BASE", "INSIDE")
 #: What the driver notes of the tile at hand, by dimension: at most 8.

@@ -181,8 +181,9 @@ def fit_van_herk(dims: list[Dim], inner: int, width: int, idempotent: bool) -> b
         row.tile * row.stride > 4 * row.halo
     ):
         row.tile = -(-row.tile // 2)
-    # Rows that tiles share are fetched for each: as few tiles as leave something to each thread.
-    shared = column.out // 8 // TALL * TALL
+    # Rows that tiles share are fetched for each: as few tiles as leave something to each thread,
+    # fewer still where that is a quarter of all.
+    shared = max(column.out // 8, min(column.out // 4, 8 * column.kernel)) // TALL * TALL
     column.tile = min(column.out, max(TALL_TILE // 4, min(TALL_TILE, shared)))
     return True
 

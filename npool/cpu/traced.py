@@ -17,6 +17,7 @@ import numpy as np
 from llvmlite import ir
 
 from npool import scalars
+from npool.cpu.quotients import quotients
 from npool.rebinding import rebound
 
 __all__ = [
@@ -83,8 +84,8 @@ class Lanes:
         dtype, has = np.dtype(dtype), self.dtype
         if dtype == has:
             return self
-        if BOOL in (dtype, has):
-            raise Untraceable("conversion of truth values")
+        if dtype == BOOL:
+            raise Untraceable("a number as a truth value")
         b = self.b
         kind = element(dtype) if self.n == 1 else ir.VectorType(element(dtype), self.n)
         if self.wrapped and (dtype.kind == "f" or dtype.itemsize > has.itemsize):
@@ -97,7 +98,7 @@ class Lanes:
             made = (b.sitofp if has.kind == "i" else b.uitofp)(self.value, kind)
         elif dtype.itemsize < has.itemsize:
             made = b.trunc(self.value, kind)
-        elif dtype.itemsize > has.itemsize:
+        elif dtype.itemsize > has.itemsize or has == BOOL:
             made = (b.sext if has.kind == "i" else b.zext)(self.value, kind)
         else:
             made = self.value
@@ -127,7 +128,9 @@ class Lanes:
         return Lanes(b, BOOL, made, n)
 
     def _bitwise(self, other: Any, op: str) -> Lanes:
-        x, y, n = _together(self, other, False)
+        # A number that an integer of 64 bits holds leaves it of its type.
+        small = type(other) is int and 0 <= other < 1 << 63 and self.dtype.itemsize == 8
+        x, y, n = _together(self, other, small)
         if x.dtype.kind not in "biu":
             raise Untraceable(f"{op} of {x.dtype}")
         return Lanes(self.b, x.dtype, getattr(self.b, op)(x.spread(n), y.spread(n)), n)
@@ -154,6 +157,15 @@ class Lanes:
 
     def __or__(self, other: Any) -> Lanes:
         return self._bitwise(other, "or_")
+
+    def __rshift__(self, other: Any) -> Lanes:
+        if self.dtype.kind not in "iu" or self.dtype.itemsize < 8 or self.wrapped:
+            raise Untraceable(f"bits of {self.dtype}, which Numba may widen")
+        if type(other) is not int or not 0 <= other < 64:
+            raise Untraceable(f"a shift by {other!r}")
+        by = constant(self.b, self.dtype, other).spread(self.n)
+        shift = self.b.ashr if self.dtype.kind == "i" else self.b.lshr
+        return self.alike(self.dtype, shift(self.value, by))
 
     def __lt__(self, other: Any) -> Lanes:
         return self._compared(other, "<")
@@ -184,6 +196,12 @@ def constant(b: Any, dtype: Any, value: Any) -> Lanes:
     return Lanes(b, dtype, ir.Constant(element(dtype), number))
 
 
+def _holds(x: Lanes, number: int) -> bool:
+    if x.dtype.kind == "f":
+        return abs(number) <= 1 << 24
+    return x.dtype.kind in "iu" and np.iinfo(x.dtype).min <= number <= np.iinfo(x.dtype).max
+
+
 def _together(a: Any, b: Any, literal: bool) -> tuple[Lanes, Lanes, int]:
     """Both as lanes of one type; `literal` lets a number take the other's."""
     builder = a.b if isinstance(a, Lanes) else b.b
@@ -193,16 +211,18 @@ def _together(a: Any, b: Any, literal: bool) -> tuple[Lanes, Lanes, int]:
             return value
         if isinstance(value, np.generic):
             return constant(builder, value.dtype, value)
-        if (
-            literal
-            and type(value) is int
-            and isinstance(other, Lanes)
-            and other.dtype.kind in "iuf"
-        ):
+        # Numba's are float64, and make that of integers; of a float32, too, which is refused.
+        wide = isinstance(other, Lanes) and (other.dtype.kind in "iu" or other.dtype == np.float64)
+        if type(value) is float and wide:
+            return constant(builder, np.float64, value)
+        if literal and type(value) is int and isinstance(other, Lanes) and _holds(other, value):
             return constant(builder, other.dtype, value)
         raise Untraceable(f"{value!r} among vectors")
 
     x, y = lanes(a, b), lanes(b, a)
+    for one, other in ((x, y), (y, x)):
+        if one.dtype == np.float64 and other.dtype.kind in "iu":
+            x, y = x.astype(np.float64), y.astype(np.float64)
     if x.dtype != y.dtype:
         raise Untraceable(f"{x.dtype} and {y.dtype}")
     return x, y, max(x.n, y.n)
@@ -259,39 +279,14 @@ def absolute(a: Lanes) -> Lanes:
 
 
 def divide(a: Any, n: Any) -> Lanes:
-    """`npool.scalars.divide`; of float32 as `npool.cpu.instructions.divide` does."""
+    """`npool.scalars.divide`."""
     x, y, lanes = _together(a, n, False)
     if x.dtype.kind != "f":
         raise Untraceable(f"division of {x.dtype}")
     b = x.b
-    if x.dtype.itemsize == 8 or y.n > 1:
+    if x.dtype.itemsize == 8 or y.n > 1 or lanes == 1:
         return Lanes(b, x.dtype, b.fdiv(x.spread(lanes), y.spread(lanes)), lanes)
-    # By a power of two, of which the reciprocal is exact; else by that of float64.
-    value, divisor = x.spread(lanes), y.value
-    bits = b.bitcast(divisor, _I32)
-    fraction = b.and_(bits, _I32(0x7FFFFF))
-    exponent = b.and_(bits, _I32(0x7F800000))
-    # Of 2**-126 the reciprocal is 2**126; of larger powers than 2**126 it is subnormal.
-    exact = b.and_(
-        b.icmp_unsigned("==", fraction, _I32(0)),
-        b.icmp_unsigned("<", b.sub(exponent, _I32(1 << 23)), _I32(253 << 23)),
-    )
-    inverse = b.fdiv(ir.FloatType()(1.0), divisor)
-    wide = np.dtype(np.float64)
-    far = b.fdiv(element(wide)(1.0), b.fpext(divisor, element(wide)))
-    with b.if_else(exact) as (quick, slow):
-        with quick:
-            scale = Lanes(b, x.dtype, inverse).spread(lanes)
-            scaled = b.fmul(value, scale)
-            seen = b.block
-        with slow:
-            long = Lanes(b, x.dtype, value, lanes).astype(wide)
-            divided = long._arithmetic(Lanes(b, wide, far), "fmul", None).astype(x.dtype).value
-            other = b.block
-    made = b.phi(value.type)
-    made.add_incoming(scaled, seen)
-    made.add_incoming(divided, other)
-    return Lanes(b, x.dtype, made, lanes)
+    return Lanes(b, x.dtype, quotients(b, x.spread(lanes), y.value), lanes)
 
 
 def sqrt(a: Lanes) -> Lanes:

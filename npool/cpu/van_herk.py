@@ -85,7 +85,13 @@ def van_herk_task(env, dims, head, spans, work, lists, task):
             run - lead, more - lead, lists, 0, lead + pitch,
         )  # fmt: skip
         put(env, A, get(env, A) + lead * get(head, FIRST_BYTES))
-        m = min(TALL, end - r)
+        m, coming, leap = min(TALL, end - r), top + begin + TALL, 0
+        inside = coming >= 0 and coming + TALL <= dim(dims, column, LENGTH)
+        if get(head, AHEAD) > 0 and inside and asks_along(env, head, dims):
+            leap = dim(dims, column, IN_STRIDE) * get(head, SOURCE_BYTES)
+            first_byte = (source + coming * dim(dims, column, IN_STRIDE)) * get(head, SOURCE_BYTES)
+            put(env, SOON, get(env, X) + first_byte)
+        put(env, LEAP, leap)
         strip_store(env, dims, head, spans, work, lists, r, r + m, target, above, apart, m * apart)
         put(env, A, whole)
         target += m * lift
@@ -99,6 +105,10 @@ def fetch_ring(env, dims, head, source, place, top, first, end, size, before, bo
     column, cap, wide = get(head, DEPTH) - 2, get(head, CAP), get(head, PITCH)
     along, climb = dim(dims, column, IN_STRIDE), dim(dims, column, PLACE)
     length, j = dim(dims, column, LENGTH), first
+    # Rows are asked for long before, where folds along rows do so as they go.
+    far, lead = 0, 4
+    if get(head, AHEAD) > 0 and not asks_along(env, head, dims):
+        far, lead = get(head, AHEAD) * along, 0
     while j < end and body > 0:
         at, y = j % size, top + j
         m = min(end - j, size - at)
@@ -108,13 +118,18 @@ def fetch_ring(env, dims, head, source, place, top, first, end, size, before, bo
             call_rows(
                 get(env, SOURCE_ROWS), get(env, A), cap, at * wide + before, wide, get(env, X),
                 o, o, o, o, along, get(env, COLS), p, p, p, p, climb, get(env, PARAMS), 1, True,
-                body, m, get(head, AHEAD) * along, 0 if get(head, AHEAD) > 0 else 4,
+                body, m, far, lead,
             )  # fmt: skip
         else:
             if y < 0:
                 m = min(m, -y)
             call_fill(get(env, FILL), get(env, A), cap, at * wide + before, wide, body, m)
         j += m
+
+
+def asks_along(env, head, dims):
+    """Whether rows to come are asked for while rows are folded along themselves, if they are."""
+    return get(env, LONG) != 0 and dim(dims, get(head, DEPTH) - 1, KERNEL) > 1
 
 
 def begin_blocks(env, cap, whole, folds, wide, middle, pitch):

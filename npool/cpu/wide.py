@@ -30,7 +30,7 @@ def wide(shared, x, values, positions, scratch, first, last):
         count = get(head, DIVISOR) if get(head, COUNTED) == 2 else span(spans, 0, DIVISORS)
         call_long(
             get(env, LONG), windows_at(env, head), get(head, CAP), 0, 0, 1, get(env, VALUES),
-            line * dim(dims, 0, OUT_STRIDE) + start, 0, n, get(head, PAST), count,
+            line * dim(dims, 0, OUT_STRIDE) + start, 0, n, get(head, PAST), count, 0, 0,
         )  # fmt: skip
     if get(head, PAST) > 0:
         fence()
@@ -51,7 +51,12 @@ def fetch_wide(env, dims, head, source, start, n):
         0, 0, 0, get(env, PARAMS), 1, True, body, 1, get(head, AHEAD),
         0 if get(head, AHEAD) > 0 else 4,
     )  # fmt: skip
-    call_long(get(env, WIDE_FOLD), a, cap, 0, 0, 1, get(env, B), 0, 0, extent - part + 1, 0, 1)
+    # The next task begins where this one ends.
+    soon = get(env, X) + (o + body) * get(head, SOURCE_BYTES)
+    leap = 1 if get(head, AHEAD) > 0 and start + n < dim(dims, 1, OUT) else 0
+    call_long(
+        get(env, WIDE_FOLD), a, cap, 0, 0, 1, get(env, B), 0, 0, extent - part + 1, 0, 1, soon, leap
+    )
 
 
 def fold_wide(env, dims, head, lists, n):

@@ -288,6 +288,7 @@ ENGINE = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("chosen", ENGINE)
 def test_the_tests_of_the_engine_pass_under_the_check(chosen):
     assert passed_under_the_check("test_engine_paths.py", chosen) >= ENGINE[chosen]
@@ -308,5 +309,6 @@ def test_every_test_of_the_engine_that_pools_is_among_them():
     ]
 
 
+@pytest.mark.thorough
 def test_bins_and_unpooling_pass_under_the_check():
     assert passed_under_the_check("test_engine_bins.py") > 50

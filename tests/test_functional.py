@@ -46,7 +46,13 @@ def test_max_pool1d_positions_of_ties_nan_and_minus_infinity():
     check_equal(indices, [[0, 0, 1, 2, 3]], np.int64)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "int64", "float32", "uint8"])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "float32",
+        *(pytest.param(one, marks=pytest.mark.thorough) for one in ("float64", "int64", "uint8")),
+    ],
+)
 @pytest.mark.parametrize("step", [-1, -2, 2, 3])
 def test_positions_of_strided_views(dtype, step):
     for length in (4, 5, 9):

@@ -238,11 +238,18 @@ def test_nothing_beyond_an_array_is_touched_by_windows_drawn_and_unpooling():
 
 #: What `make check` looks at.
 CHECKED = [(reduce, "float32", "small") for reduce in ("max", "positions", "avg")]
+#: What the quick profile does, too.
+QUICK = [("max", "float16", "small"), ("min", "uint8", "small"), ("avg", "float32", "large")]
+
+
+def marks_of(kind):
+    if kind in CHECKED:
+        return ()
+    return pytest.mark.slow if kind in QUICK else (pytest.mark.slow, pytest.mark.thorough)
 
 
 @pytest.mark.parametrize(
-    ("reduce", "dtype", "size"),
-    [pytest.param(*of, marks=() if of in CHECKED else pytest.mark.slow) for of in SIZES],
+    ("reduce", "dtype", "size"), [pytest.param(*of, marks=marks_of(of)) for of in SIZES]
 )
 def test_nothing_beyond_an_array_is_touched(reduce, dtype, size):
     status, out, err = run(RUN, reduce, dtype, size, timeout=300)

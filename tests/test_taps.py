@@ -123,7 +123,9 @@ def drawn(rng):
     return x, plan, given, bins
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=pytest.mark.thorough if seed > 1 else ()) for seed in SEEDS]
+)
 def test_problems_drawn_at_random(seed, have_taps):
     rng = np.random.default_rng(seed)
     served = 0

@@ -10,10 +10,14 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import npool
 from npool import testing
 from npool.testing import peers
+
+#: Problems for each rule that npool is to keep: 40, in the quick profile 15.
+EXAMPLES = min(40, settings.default.max_examples * 15 // 100)
 
 
 def needs(name):
@@ -126,7 +130,7 @@ def test_descriptor_is_true(name):
 
 @pytest.mark.parametrize("rule", testing.RULES)
 def test_npool_keeps_the_rule(rule):
-    outcome = testing.examine(testing.RULES[rule], testing.descriptor("npool"), 40)
+    outcome = testing.examine(testing.RULES[rule], testing.descriptor("npool"), EXAMPLES)
     assert outcome.status == "pass", str(outcome.deviation or outcome.reason)
 
 

@@ -27,8 +27,15 @@ OPS = {
     for op in methods.op_db
     if op.name in {f"nn.functional.{name}" for name in NAMES}
 }
+#: The types whose samples are tested in the quick profile, too.
+QUICK = (torch.float32, torch.bfloat16, torch.int64)
 CASES = [
-    pytest.param(name, dtype, id=f"{name}-{str(dtype).removeprefix('torch.')}")
+    pytest.param(
+        name,
+        dtype,
+        id=f"{name}-{str(dtype).removeprefix('torch.')}",
+        marks=() if dtype in QUICK else pytest.mark.thorough,
+    )
     for name, op in OPS.items()
     for dtype in sorted(op.dtypes, key=str)
 ]
@@ -221,7 +228,10 @@ def random_problem(rng, op, n):
 
 @pytest.mark.parametrize(
     ("op", "n", "dtype"),
-    list(itertools.product(("max", "avg"), (1, 2, 3), ("float32", "float64", "int64"))),
+    [
+        pytest.param(*case, marks=pytest.mark.thorough if case[2] == "float64" else ())
+        for case in itertools.product(("max", "avg"), (1, 2, 3), ("float32", "float64", "int64"))
+    ],
 )
 def test_random_problems(op, n, dtype):
     """Same result or a refusal on both sides, on integer-valued data: every answer is exact."""

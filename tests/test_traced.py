@@ -6,6 +6,7 @@ from numba.core import config
 
 import npool
 from npool.reducers import REDUCERS
+from npool.scalars import maximum
 
 if not config.DISABLE_JIT:
     from npool.cpu.binding import loops
@@ -68,6 +69,14 @@ def test_any_byte_but_0_is_true():
 def test_a_number_that_the_type_does_not_hold_is_no_other(number):
     above = total(lambda x: x > number)
     assert pooled(above, BYTES) == (BYTES.reshape(-1, 4).astype(int) > number).sum(1).tolist()
+
+
+@pytest.mark.parametrize(("number", "wanted"), [(300, [300] * 64), (-5, list(range(3, 256, 4)))])
+def test_nor_is_it_in_what_numba_compiles(number, wanted):
+    larger = npool.Reducer(
+        "own", maximum, 0, lift=lambda x: maximum(x, number), accumulator="int64"
+    )
+    assert pooled(larger, BYTES) == wanted
 
 
 def test_bits_of_wide_integers():

@@ -41,11 +41,13 @@ def jit(function: Callable[..., Any], entry: bool = False, inline: bool = False)
 def _unified(typingctx: Any, a: Any, b: Any) -> Any:
     if isinstance(a, types.Boolean) and isinstance(b, types.Boolean):
         return types.boolean
-    # An integer written in a reducer takes the other's type: uint64 and int64 would make float64.
-    if isinstance(a, types.IntegerLiteral) and not isinstance(b, types.Boolean):
-        return types.unliteral(b)
-    if isinstance(b, types.IntegerLiteral) and not isinstance(a, types.Boolean):
-        return types.unliteral(a)
+    # An integer written in a reducer takes the other's type, if that holds it: uint64 and int64
+    # would make float64.
+    for one, other in ((a, types.unliteral(b)), (b, types.unliteral(a))):
+        if isinstance(one, types.IntegerLiteral) and not isinstance(other, types.Boolean):
+            whole = isinstance(other, types.Integer)
+            if not whole or other.minval <= one.literal_value <= other.maxval:
+                return other
     return typingctx.unify_types(types.unliteral(a), types.unliteral(b))
 
 

@@ -30,7 +30,7 @@ help: ## list these commands
 demo: $(DEMO_VENV)/.with-cli ## pool the seed's examples and a photograph; leaves npool-demo.png
 	$(DEMO_VENV)/bin/npool demo --output $(DEMO_PICTURE)
 
-test: $(VENV)/.with-test ## every test and doctest (PYTEST_ARGS=... adds arguments, TORCH= leaves torch out)
+test: $(VENV)/.with-test ## the tests and doctests (PYTEST_ARGS=... adds arguments, TORCH= leaves torch out)
 	$(RUN)/python -m pytest -W error -n auto --dist worksteal $(PYTEST_ARGS)
 
 test-cuda: $(CUDA_VENV)/.with-test-cuda ## the tests of the GPU's kernels, which need no GPU

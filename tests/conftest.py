@@ -33,7 +33,7 @@ settings.load_profile(os.environ.get("NPOOL_HYPOTHESIS", "quick"))
 
 
 def pytest_collection_modifyitems(items):
-    """In the quick profile, `make test` is done in a quarter of an hour on two cores."""
+    """The quick profile leaves out what is marked `thorough`."""
     if settings.default.max_examples < settings.get_profile("thorough").max_examples:
         skip = pytest.mark.skip(reason="for the thorough profile")
         for item in items:

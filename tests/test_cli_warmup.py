@@ -72,7 +72,7 @@ def test_names_may_be_repeated_or_have_commas(asked):
         for dtype in ("uint8", "float64")
         for name, more in (("max", ""), ("max", " with positions"), ("sum", ""))
     }
-    assert len(asked) == 2 * 3 * (2 * 15 + 17)
+    assert len(asked) == 2 * 3 * (2 * 16 + 18)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +132,6 @@ def test_progress_counts_every_call(monkeypatch):
     )
     monkeypatch.setattr(Operation, "apply", lambda *_: None)
     assert warmup("-r", "max").exit_code == 0
-    assert [told[0] for told in said] == list(range(46))
-    assert {told[1] for told in said} == {45}
+    assert [told[0] for told in said] == list(range(49))
+    assert {told[1] for told in said} == {48}
     assert said[0][2] == "max of float32, small planes"

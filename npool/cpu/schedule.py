@@ -176,8 +176,6 @@ def schedule(
     fused = prod(dim.kernel for dim in dims if dim.mode == FUSED)
     driver = "strips" if block else "tiles"
     loop, paired, direct, sliding = "", False, False, False
-    # A loop of more than four taps of what vectors cannot reduce would take 10 s to compile.
-    is_wide = max(fused, row.kernel) > 4
     tall = bool(block and not strided) and fit_van_herk(dims, inner, width, idempotent)
     if tall:
         driver, block = "van_herk", tiling.TALL
@@ -189,7 +187,7 @@ def schedule(
     ):
         driver, sliding, block, strided = "pooled", True, 1, False
         loop, ways = slide_name(dims, inner, placed), 0
-    elif block and not strided and is_small(dims, inner) and (lanes or not is_wide):
+    elif block and not strided and is_small(dims, inner):
         driver, loop = "pooled", "pooled"
         direct = as_stored and inner == row.out_stride == 1 and is_direct(dims, ways)
         if direct:
@@ -203,7 +201,7 @@ def schedule(
             paired, block = True, min(column.tile, max(2, block))
         if placed and in_order(dims):
             loop = f"ordered_{loop}"
-        if is_wide:
+        if max(fused, row.kernel) > 4:
             loop = f"wide_{loop}"
     if (tall or (driver == "strips" and row.kernel >= LONG_TAPS)) and inner == 1 and not placed:
         loop = long_name(row, lanes)

@@ -34,11 +34,10 @@ settings.load_profile(os.environ.get("NPOOL_HYPOTHESIS", "quick"))
 
 def pytest_collection_modifyitems(items):
     """The quick profile leaves out what is marked `thorough`."""
-    if settings.default.max_examples < settings.get_profile("thorough").max_examples:
-        skip = pytest.mark.skip(reason="for the thorough profile")
-        for item in items:
-            if item.get_closest_marker("thorough"):
-                item.add_marker(skip)
+    few = settings.default.max_examples < settings.get_profile("thorough").max_examples
+    for item in items:
+        if item.get_closest_marker("thorough"):
+            item.add_marker(pytest.mark.skipif(few, reason="for the thorough profile"))
 
 
 def pytest_runtest_setup(item):

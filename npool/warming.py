@@ -91,12 +91,13 @@ def warmup(
     Notes
     -----
     Every size, stride, padding, dilation, memory layout and number of threads is served, but for
-    windows of up to eight elements along a row in steps of up to four: each of these has a loop of
-    its own, of which those of 2 and 3 every 2, and of 3, 5 and 7 every 1 are made ready; another
-    takes some 0.3 s once. What a later call may still compile, too, is what has types of its own:
-    ``dtype=`` of sums and averages, ``index_dtype=numpy.int32``, positions in 2**31 elements or
-    more, another power than 2 of :func:`npool.lp_pool` (give ``npool.reducers.lp(p)`` as
-    `reduce`), and :func:`npool.max_unpool`.
+    windows of up to eight elements along a row in steps of up to four, of 9 to 64 in steps of one,
+    and of more than eight rows: each of these has a loop of its own, of which those of 2 and 3
+    every 2, and of 3, 5, 7 and 11 every 1 are made ready; another takes some 0.3 s once. What a
+    later call may still compile, too, is what has types of its own: ``dtype=`` of sums and
+    averages, ``index_dtype=numpy.int32``, positions in 2**31 elements or more, another power than 2
+    of :func:`npool.lp_pool` (give ``npool.reducers.lp(p)`` as `reduce`), and
+    :func:`npool.max_unpool`.
 
     Examples
     --------

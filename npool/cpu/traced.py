@@ -128,9 +128,9 @@ class Lanes:
         return Lanes(b, BOOL, made, n)
 
     def _bitwise(self, other: Any, op: str) -> Lanes:
-        # A number that an integer of 64 bits holds leaves it of its type.
-        small = type(other) is int and 0 <= other < 1 << 63 and self.dtype.itemsize == 8
-        x, y, n = _together(self, other, small)
+        # What a number masks has no sign, whichever type of 64 bits Numba makes of the two.
+        masks = op == "and_" and type(other) is int and 0 <= other < 1 << 63
+        x, y, n = _together(self, other, masks and self.dtype.itemsize == 8)
         if x.dtype.kind not in "biu":
             raise Untraceable(f"{op} of {x.dtype}")
         return Lanes(self.b, x.dtype, getattr(self.b, op)(x.spread(n), y.spread(n)), n)

@@ -34,6 +34,8 @@ PLAIN, FUSED, ROWS, FLAT, SEGMENT = range(5)
 #: Windows that an element lies in, up to which its rows are read that often: by way of scratch, and
 #: where they slide in registers.
 FEW, FEW_SLID = 8, 9
+#: Taps along the row of windows that slide in registers, at most.
+SLID_TAPS = 8
 
 
 @dataclass(slots=True)
@@ -287,7 +289,7 @@ def choose_modes(dims: list[Dim], inner: int, lanes: int) -> int:
             length = 128 if row.kernel < 1024 else 256
             segment = max(1, min(row.kernel, length // inner))
     short = row.length * inner < 48 and (inner > 1 or not lanes)
-    slide = lanes and inner == 1 and row.kernel <= 8
+    slide = lanes and inner == 1 and row.kernel <= SLID_TAPS
     overlap, few = 1.0, FEW_SLID if slide else FEW
     for dim in dims[:-1]:
         if not dim.pooled:

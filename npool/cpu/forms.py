@@ -14,6 +14,7 @@ from npool.cpu.emit import HAS_MASKS, HAS_WIDE
 from npool.cpu.instructions import HAS_HALF
 from npool.cpu.parts import Words
 from npool.cpu.traced import Lanes, Untraceable, constant, element, traced
+from npool.cpu.values import either
 from npool.dtypes import is_half
 from npool.reducers import REDUCERS, Reducer
 
@@ -117,16 +118,10 @@ def form_of(
             return (divided(),)
         # Averages of integers by a power of two: a shift.
         b = a[0].b
-        with b.if_else(_is_power(b, count)) as (power, other):
-            with power:
-                quick = _shifted(a[0], count, reducer.name, result).value
-                seen = b.block
-            with other:
-                slow = divided().value
-                last = b.block
-        value = b.phi(quick.type)
-        value.add_incoming(quick, seen)
-        value.add_incoming(slow, last)
+        value = either(
+            b, _is_power(b, count),
+            lambda: _shifted(a[0], count, reducer.name, result).value, lambda: divided().value,
+        )  # fmt: skip
         return (Lanes(b, result, value, a[0].n),)
 
     without_nan = None

@@ -6,13 +6,13 @@ look at what they made 5 (docs/performance.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils
 
 from npool.cpu.emit import HAS_CLASSES, HAS_FMA
+from npool.cpu.values import either, spread
 
 __all__ = ["quotients"]
 
@@ -31,12 +31,12 @@ def quotients(b: Any, x: Any, n: Any) -> Any:
         b.icmp_unsigned("<", b.sub(exponent, _I32(1 << 23)), _I32(253 << 23)),
     )
     inverse = b.fdiv(_F32(1.0), n)
-    near = b.fmul(x, _spread(b, inverse, x.type.count))
+    near = b.fmul(x, spread(b, inverse, x.type.count))
 
     def other() -> Any:
         return _corrected(b, x, n, inverse, near) if HAS_FMA else _by_float64(b, x, n)
 
-    return _either(b, exact, lambda: near, other)
+    return either(b, exact, lambda: near, other)
 
 
 def _corrected(b: Any, x: Any, n: Any, inverse: Any, near: Any) -> Any:
@@ -52,8 +52,8 @@ def _corrected(b: Any, x: Any, n: Any, inverse: Any, near: Any) -> Any:
     kind = ir.FunctionType(x.type, [x.type] * 3)
     fma = cgutils.get_or_insert_function(b.module, kind, f"llvm.fma.v{lanes}f32")
     # Signs are such that of -0 comes -0.
-    remainder = b.call(fma, [near, _spread(b, n, lanes), b.fneg(x)])
-    made = b.call(fma, [b.fneg(remainder), _spread(b, inverse, lanes), near])
+    remainder = b.call(fma, [near, spread(b, n, lanes), b.fneg(x)])
+    made = b.call(fma, [b.fneg(remainder), spread(b, inverse, lanes), near])
 
     mask = ir.IntType(lanes)
     odd = b.bitcast(_subnormal_or_nan(b, made), mask)
@@ -63,7 +63,7 @@ def _corrected(b: Any, x: Any, n: Any, inverse: Any, near: Any) -> Any:
         b.icmp_unsigned("<", count, _I32(1 << 22)), b.fcmp_ordered("==", b.sitofp(count, _F32), n)
     )
     fine = b.and_(fine, b.icmp_unsigned("==", odd, mask(0)))
-    return _either(b, fine, lambda: made, lambda: _by_float64(b, x, n))
+    return either(b, fine, lambda: made, lambda: _by_float64(b, x, n))
 
 
 def _subnormal_or_nan(b: Any, x: Any) -> Any:
@@ -84,25 +84,5 @@ def _subnormal_or_nan(b: Any, x: Any) -> Any:
 def _by_float64(b: Any, x: Any, n: Any) -> Any:
     """The same by the reciprocal in float64: see `npool.cpu.instructions.divide`."""
     lanes = x.type.count
-    inverse = _spread(b, b.fdiv(_F64(1.0), b.fpext(n, _F64)), lanes)
+    inverse = spread(b, b.fdiv(_F64(1.0), b.fpext(n, _F64)), lanes)
     return b.fptrunc(b.fmul(b.fpext(x, ir.VectorType(_F64, lanes)), inverse), x.type)
-
-
-def _spread(b: Any, value: Any, lanes: int) -> Any:
-    nothing = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
-    first = b.insert_element(nothing, value, _I32(0))
-    return b.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes))
-
-
-def _either(b: Any, test: Any, one: Callable[[], Any], other: Callable[[], Any]) -> Any:
-    """What `one` makes if `test`, else what `other` does."""
-    made: list[tuple[Any, Any]] = []
-    with b.if_else(test) as branches:
-        for branch, make in zip(branches, (one, other), strict=True):
-            with branch:
-                value = make()
-                made.append((value, b.block))
-    chosen = b.phi(made[0][0].type)
-    for value, block in made:
-        chosen.add_incoming(value, block)
-    return chosen

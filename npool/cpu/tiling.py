@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from pathlib import Path
 
-from npool.cpu.dimensions import FLAT, FUSED, PLAIN, ROWS, Dim, in_order
+from npool.cpu.dimensions import FLAT, FUSED, PLAIN, ROWS, SLID_TAPS, Dim, in_order
 
 __all__ = [
     "CHUNK",
@@ -198,7 +198,7 @@ def fit_slides(dims: list[Dim], inner: int, lanes: int, itemsize: int) -> bool:
         or prod(dim.kernel for dim in dims[:-1] if dim.mode == FUSED) > SLID_ROWS
         or row.out_stride != inner
         or row.mode not in (PLAIN, FLAT)
-        or (row.mode == FLAT and (row.kernel > 8 or row.stride > 4))
+        or (row.mode == FLAT and (row.kernel > SLID_TAPS or row.stride > 4))
         or (row.mode == FLAT and (row.span - 1) // row.stride > lanes // inner)
     ):
         return False

@@ -18,6 +18,7 @@ from llvmlite import ir
 
 from npool import scalars
 from npool.cpu.quotients import quotients
+from npool.cpu.values import spread
 from npool.rebinding import rebound
 
 __all__ = [
@@ -70,10 +71,7 @@ class Lanes:
             return self.value
         if isinstance(self.value, ir.Constant):
             return ir.Constant(ir.VectorType(self.value.type, n), [self.value] * n)
-        nothing = ir.Constant(ir.VectorType(self.value.type, n), ir.Undefined)
-        first = self.b.insert_element(nothing, self.value, _I32(0))
-        zeros = ir.Constant(ir.VectorType(_I32, n), [0] * n)
-        return self.b.shuffle_vector(first, nothing, zeros)
+        return spread(self.b, self.value, n)
 
     def alike(self, dtype: Any, value: Any, wrapped: bool = False) -> Lanes:
         """Another value in as many lanes."""

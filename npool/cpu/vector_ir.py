@@ -14,6 +14,7 @@ from numba.core import cgutils
 
 from npool.cpu import bounds
 from npool.cpu.emit import Emitter
+from npool.cpu.values import spread
 
 __all__ = ["BYTE", "LANES", "SEVERAL", "Lanes", "vector"]
 
@@ -46,10 +47,7 @@ class Lanes:
 
     def spread(self, value: Any, lanes: int = LANES) -> Any:
         """A vector of one scalar."""
-        kind = vector(value.type, lanes)
-        some = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, _I32(0))
-        zeros = ir.Constant(vector(_I32, lanes), [0] * lanes)
-        return self.b.shuffle_vector(some, ir.Constant(kind, ir.Undefined), zeros)
+        return spread(self.b, value, lanes)
 
     def code(self, value: Any) -> Any:
         return self.spread(self.b.trunc(value, _I8))

@@ -182,9 +182,10 @@ def fit_van_herk(dims: list[Dim], inner: int, width: int, idempotent: bool) -> b
     ):
         row.tile = -(-row.tile // 2)
     # Rows that tiles share are fetched for each: as few tiles as leave something to each thread,
-    # fewer still where that is a quarter of all.
-    shared = max(column.out // 8, min(column.out // 4, 8 * column.kernel)) // TALL * TALL
-    column.tile = min(column.out, max(TALL_TILE // 4, min(TALL_TILE, shared)))
+    # fewer still where that is a quarter of all; of equal heights.
+    tiles = max(4, min(8, column.out // (8 * column.kernel)))
+    height = -(-column.out // tiles // TALL) * TALL
+    column.tile = min(column.out, max(TALL_TILE // 4, min(TALL_TILE, height)))
     return True
 
 
